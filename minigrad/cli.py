@@ -471,7 +471,7 @@ def show_while_written(pipe: Pipeline, example: Any, options: dict[str, Any]) ->
     """Print the answer of a task that writes, token by token if it can."""
     streamer = pipe.task.streamer(example, lambda text: print(text, end="", flush=True))
     if streamer is None:
-        print(pipe.task.told(example, pipe.answers([example], **options)[0]))
+        print(pipe.task.format_answer(example, pipe.answers([example], **options)[0]))
         return
     pipe.answers([example], title=None, streamer=streamer, **options)
     streamer.end()

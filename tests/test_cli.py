@@ -145,7 +145,7 @@ def test_a_warning_is_one_line_on_the_error_channel(place, capsys):
     assert main([*FINETUNE.split(), *QUICK, "--eval", "train.csv"]) == 0
     out, error = capsys.readouterr()
     assert [line for line in error.splitlines() if "minigrad" in line] == [
-        "minigrad: warning: train.csv: the fields are divided by semicolons, not by commas, and were read so",
+        "minigrad: warning: train.csv: the fields are separated by semicolons, not by commas",
         "minigrad: warning: 48 of 48 evaluation texts are also training texts: "
         "the scores on them say nothing about new texts",
     ]

@@ -63,11 +63,11 @@ def test_vocabulary():
     with pytest.raises(KeyError, match="'z' is not in the vocabulary of 1 tokens"):
         Vocabulary(["a"], unk_token=None).ids(["z"])
     for size in (-1, 1, 2.5):
-        with pytest.raises(ValueError, match=f"max_size is {size}; expected None or a whole number, 2 or more"):
+        with pytest.raises(ValueError, match=f"max_size is {size}; expected None or a whole number of at least 2"):
             Vocabulary.build([["a"]], max_size=size)
     with pytest.raises(ValueError, match="'a' occurs twice"):
         Vocabulary(["a", "<unk>", "a"])
-    with pytest.raises(ValueError, match="unk_token is '<unk>', which is no token"):
+    with pytest.raises(ValueError, match="unk_token is '<unk>', which is not a token"):
         Vocabulary(["a"])
 
 
@@ -80,7 +80,7 @@ def test_a_text_in_one_piece_is_no_list_of_tokens():
         lambda: Vocabulary.build(["abc"]),
         lambda: words.ids("ab"),
     ):
-        with pytest.raises(TypeError, match="a text in one piece was given, '.*'; expected its tokens"):
+        with pytest.raises(TypeError, match="a whole text was given, '.*'; expected its tokens"):
             call()
 
 

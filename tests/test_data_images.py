@@ -144,7 +144,7 @@ def test_labels_that_do_not_fit():
     with pytest.raises(ValueError, match="12 pictures and 2 labels"):
         ImageDataset(PIXELS, [0, 1], ["a", "b"])
     for label in (0.5, "1", None):
-        with pytest.raises(ValueError, match=f"the labels are {label!r} and the like; expected class numbers"):
+        with pytest.raises(ValueError, match=f"the labels are such as {label!r}; expected class numbers"):
             ImageDataset(PIXELS, [label] * 12, ["a", "b"])
     with pytest.raises(ValueError, match="labels are from 0 to 2; expected 0 to 1"):
         ImageDataset(PIXELS, [0, 1, 2] * 4, ["a", "b"])
@@ -186,7 +186,7 @@ def damage(root, what):
         return root, "1.png is not a picture that Pillow can read"
     if what == "two folders for a split":
         folder(root / "train"), folder(root / "training")
-        return root, "2 of its folders train, training are for train"
+        return root, "2 of its folders train, training are for the split train"
     if what == "a row without its picture":
         folder(root / "p")
         (root / "a.csv").write_text("path,label\np/cat/0.png,x\np/cat/9.png,y\n")
@@ -209,7 +209,7 @@ def damage(root, what):
         images, labels = root / "train-images-idx3-ubyte", root / "train-labels-idx1-ubyte"
         if what == "MNIST, cut":
             cut(images)
-            return root, "train-images-idx3-ubyte: its beginning says 5 × 28 × 28, 3920 bytes, and there are"
+            return root, "train-images-idx3-ubyte: its header declares 5 × 28 × 28, 3920 bytes, but there are"
         if what == "MNIST, too long":
             images.write_bytes(images.read_bytes() + b"x")
             return root, "train-images-idx3-ubyte: .* there are more"
@@ -231,7 +231,7 @@ def damage(root, what):
         images.unlink()
         packed = idx(root / "train-images-idx3-ubyte.gz", RNG.integers(0, 256, (5, 28, 28), np.uint8))
         cut(packed)
-        return root, "train-images-idx3-ubyte.gz: not unpacked"
+        return root, "train-images-idx3-ubyte.gz: cannot be decompressed"
     if what.startswith("CIFAR"):
         cifar(root)
         if what == "CIFAR, cut":
@@ -247,7 +247,7 @@ def damage(root, what):
             (root / "data_batch_3").write_bytes(
                 pickle.dumps({b"data": np.zeros((1, 3072), np.uint8), b"labels": [57]}, 2)
             )
-            return root, "data_batch_3: labels that are not 0 to 9"
+            return root, "data_batch_3: its labels are not whole numbers from 0 to 9"
     raise AssertionError(what)
 
 

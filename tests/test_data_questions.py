@@ -50,13 +50,13 @@ DAMAGED = [
     (squad({"question": "Who?", "answers": [{"text": "Ada"}]}), 'the answer is {"text": "Ada"}; expected'),
     (
         squad({"question": "When?", "answers": [{"text": "1843", "answer_start": 39}]}),
-        "question 1: the answer '1843' does not stand at character 39: it stands at 40",
+        "question 1: the answer '1843' is not at character 39: it is at 40",
     ),
     (
         squad({"question": "When?", "answers": [{"text": "1844", "answer_start": 40}]}),
-        "the answer '1844' does not stand at character 40: it stands nowhere in the context",
+        "the answer '1844' is not at character 40: the context does not contain it",
     ),
-    (squad({"question": "Who?", "answers": [{"text": "Ada", "answer_start": -45}]}), "does not stand at character -45"),
+    (squad({"question": "Who?", "answers": [{"text": "Ada", "answer_start": -45}]}), "is not at character -45"),
     ([ROW | {"answers": {"text": ["Ada"], "answer_start": []}}], "object 1: the answers are .*; expected"),
     ([{"context": "a", "answers": []}], "object 1: the question is null"),
 ]

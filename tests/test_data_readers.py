@@ -54,7 +54,7 @@ def test_other_delimiters_are_found_and_said(write, name, delimiter, told):
     """By the columns that are asked for, whatever else the texts and the other names hold."""
     rows = [["a, name", "body", "topic"], ["1", "x; y, \t| z", "spam"], ["2", "plain", "ham"]]
     path = write(name, "".join(delimiter.join(f'"{field}"' for field in row) + "\n" for row in rows))
-    with pytest.warns(UserWarning, match=f"{name}: the fields are divided by {told}, and were read so"):
+    with pytest.warns(UserWarning, match=f"{name}: the fields are separated by {told}"):
         found = read_examples(path, text_column="body", label_column="topic")
     assert found == [Example("x; y, \t| z", "spam"), Example("plain", "ham")]
     with pytest.warns(UserWarning, match=told):
@@ -176,7 +176,7 @@ BAD = {  # what is amiss: (file, content, what is said)
     "a value as label": (
         "a.jsonl",
         '{"text": "a", "label": 0.5}',
-        "a.jsonl:1: the label is 0.5; expected a string or an integer: is it a regression?",
+        "a.jsonl:1: the label is 0.5; expected a string or an integer: for a regression pass",
     ),
     "text not a string": ("a.jsonl", '{"text": ["a"], "label": 1}', 'a.jsonl:1: the text is ["a"]; expected a string'),
     "unquoted comma": (

@@ -124,13 +124,13 @@ def test_pictures_are_stacked():
         (
             [{"input_ids": [1], "label": "spam"}],
             ValueError,
-            "the label 'spam' is no number; expected a class number.*label_ids",
+            "the label 'spam' is not a number; expected a class number.*label_ids",
         ),
-        ([{"input_ids": [1], "label": None}], ValueError, "the label None is no number"),
+        ([{"input_ids": [1], "label": None}], ValueError, "the label None is not a number"),
         (
             [{"input_ids": [1], "text": "one"}],
             ValueError,
-            "'text' holds 'one', which is no array of numbers: leave it out",
+            "'text' holds 'one', which is not an array of numbers: leave it out",
         ),
         (
             [{"x": np.zeros((3, 4))}, {"x": np.zeros((3, 5))}],

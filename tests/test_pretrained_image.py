@@ -177,7 +177,7 @@ def test_pictures_of_32_bits_are_refused(tmp_path, array, told):
     """Nothing says whether white is 1, 255, 65535 or 2**32 - 1: they were cut at 255."""
     Image.fromarray(array.reshape(16, 16)).save(tmp_path / "x.tiff")
     for picture in (tmp_path / "x.tiff", Image.open(tmp_path / "x.tiff")):
-        with pytest.raises(ValueError, match=f"{told}, of which nothing says how much is white"):
+        with pytest.raises(ValueError, match=f"{told}, and its value for white is unknown"):
             processor()(picture)
 
 

@@ -41,7 +41,7 @@ CASES = [  # task, file, its content, what is typed besides, what is told
     (TEXT, "a.jsonl", '{"text": 3, "label": "a"}', [], "a.jsonl:1: the text is 3; expected a string"),
     (TEXT, "a.jsonl", '{"text": "oven", "label": true}', [], "a.jsonl:1: the label is true; expected a string"),
     (TEXT, "a.jsonl", '{"text": "oven", "label": ["a"]}', [], "several labels. Then pass --problem-type"),
-    (TEXT, "a.jsonl", '{"text": "oven", "label": 0.5}', [], "is it a regression. Then pass --problem-type"),
+    (TEXT, "a.jsonl", '{"text": "oven", "label": 0.5}', [], "for a regression pass --problem-type"),
     (TEXT, "a.json", '[{"text": "oven", "label": "a"}, 3]', [], "a.json: object 2: expected an object"),
     (TEXT, "a.xlsx", "PK", [], "a.xlsx: cannot tell the format from the name"),
     (TEXT, "a.jsonl", '{"text": "oven", "label": 3}', MULTI, "a.jsonl:1: the labels are 3; expected a list"),

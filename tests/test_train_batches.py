@@ -172,7 +172,7 @@ def test_a_model_is_trained_on_tuples_and_arrays(tmp_path, kind):
 def test_columns_that_the_model_cannot_use_are_left_out(tmp_path):
     data = [{**dataset(6)[i], "text": "as it was", "id": str(i)} for i in range(6)]
     Trainer(new_model(), TrainingArguments(tmp_path, num_train_epochs=1, save_strategy="no"), data).train()
-    with pytest.raises(ValueError, match="'text' holds 'as it was', which is no array of numbers"):
+    with pytest.raises(ValueError, match="'text' holds 'as it was', which is not an array of numbers"):
         Trainer(new_model(), TrainingArguments(tmp_path, remove_unused_columns=False), data)
 
 

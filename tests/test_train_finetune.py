@@ -285,7 +285,7 @@ def test_numbers_may_be_classes(labels):
         ((1, "text"), "example 2 is .*; expected a pair"),
         ({"text": "a", "label": "b"}, "expected a pair"),
         (("text", None), "example 2: the label is missing"),
-        (("text", 0.5), "example 2: the label is 0.5; .*is it a regression"),
+        (("text", 0.5), "example 2: the label is 0.5; .*for a regression pass"),
         (("text", ["a"]), r"example 2: the label is \[\"a\"\]; expected a string or an integer"),
         (("a \ud800", "x"), "example 2: '.ud800' at character 3 is not UTF-8"),
     ],

@@ -707,7 +707,7 @@ def test_a_collator_that_pads_with_another_token_than_the_model_is_refused(tmp_p
             [{"pixel_values": np.zeros(3), "label": 0}],
             "forward.* cannot be called with pixel_values, labels, which",
         ),
-        (TextDataset({"input_ids": [[1, 2]]}, ["spam"]), dataset(3), "the label 'spam' is no number"),
+        (TextDataset({"input_ids": [[1, 2]]}, ["spam"]), dataset(3), "the label 'spam' is not a number"),
     ],
 )
 def test_datasets_that_cannot_be_used_are_named(tmp_path, train, eval, told):

@@ -1,4 +1,4 @@
-"""Text files of any size as blocks of token ids: tokenised piece by piece into a file, read from it block by block."""
+"""Text files of any size as blocks of token ids, which are written to a file and read from it block by block."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import numpy as np
 from .readers import likely_encoding
 from .split import check_fraction
 
-PIECE = 1 << 13  # bytes that are tokenised at a time, since long texts take longer by the byte,
-TOGETHER = 64  # and how many such pieces in one call of the tokenizer, on all cores
+PIECE = 1 << 13  # bytes in a piece that is tokenised; a tokenizer takes longer per byte for longer texts
+MAX_PIECES = 64  # pieces in one call of the tokenizer, which spreads them over the cores
 NEWLINE = b"\n"
 HEADER = 128  # bytes of an .npy file before its numbers
 
 
 class TextSpan(NamedTuple):
-    """The text in a file from one byte to another; None is the end."""
+    """The text in a file from one byte offset to another; None is the end of the file."""
 
     path: Path
     start: int = 0
@@ -28,9 +28,9 @@ class TextSpan(NamedTuple):
 
 
 def read_pieces(source: str | os.PathLike | TextSpan, size: int = PIECE) -> Iterator[str]:
-    """The text of a UTF-8 file, in pieces of about `size` bytes that end with a line where lines are shorter.
+    """The text of a UTF-8 file, in pieces of about `size` bytes, which end at a line break unless a line is longer.
 
-    A byte order mark at the beginning is left out, and line breaks of Windows are read as others are.
+    A byte order mark at the beginning is dropped, and Windows line breaks become "\\n".
 
     Raises FileNotFoundError or ValueError, naming file and line, if the file is missing or not UTF-8.
     """
@@ -51,10 +51,10 @@ def read_pieces(source: str | os.PathLike | TextSpan, size: int = PIECE) -> Iter
 
 
 def _cut(raw: bytes) -> int:
-    """Where to cut bytes: after the last line break, or else before the last space, or else between characters."""
+    """The position at which to cut: after the last line break, else before the last space, else between characters."""
     if (at := raw.rfind(NEWLINE) + 1 or raw.rfind(b" ")) > 0:
         return at
-    for back in range(1, min(4, len(raw)) + 1):  # to where the last character begins
+    for back in range(1, min(4, len(raw)) + 1):  # back to the first byte of the last character
         if (lead := raw[-back]) >= 0xC0:
             whole = back >= 2 + (lead >= 0xE0) + (lead >= 0xF0)
             return len(raw) if whole else len(raw) - back
@@ -64,7 +64,7 @@ def _cut(raw: bytes) -> int:
 
 
 def _decoded(span: TextSpan, raw: bytes, line: int, offset: int) -> str:
-    at = raw.find(0)  # UTF-16 without a mark may pass for UTF-8 with zero bytes
+    at = raw.find(0)  # UTF-16 without a byte order mark may look like UTF-8 with zero bytes
     if at < 0:
         try:
             text = raw.decode("utf-8")
@@ -81,7 +81,10 @@ def _decoded(span: TextSpan, raw: bytes, line: int, offset: int) -> str:
 
 
 def split_spans(files: Iterable[str | os.PathLike], eval_fraction: float) -> tuple[list[TextSpan], list[TextSpan]]:
-    """Of each file the beginning and, after a line break, the last part, of about that fraction, to hold out."""
+    """Divide each file at a line break: the spans for training, and the last parts, of about `eval_fraction`.
+
+    A file without a line break there is used for training only.
+    """
     check_fraction(eval_fraction)
     train, held_out = [], []
     for path in map(Path, files):
@@ -103,13 +106,13 @@ def pack_texts(
 ) -> dict[str, int]:
     """Tokenise text files into one .npy file of ids, which `TextBlocks` reads; memory does not grow with the files.
 
-    A file is tokenised in pieces of about 8 KB that end with a line, without special tokens, and followed by the
-    tokenizer's end token, if it has one.  The ids are uint16, or uint32 of a vocabulary of 65,536 tokens or more.
+    A file is tokenised in pieces of about 8 KB that end at a line break, without special tokens, and is followed by the
+    tokenizer's end token, if it has one.  The ids are uint16, or uint32 for a vocabulary of more than 65,536 tokens.
 
-    Returns {"tokens": the ids written, "bytes": the text's bytes in UTF-8, "texts": the files}.
+    Returns {"tokens": the number of ids written, "bytes": the size of the text in UTF-8, "texts": the number of files}.
 
-    Raises FileNotFoundError or ValueError, naming file and line, if a file is missing, empty of text or not UTF-8;
-    nothing is left at `output` then.
+    Raises FileNotFoundError or ValueError, naming file and line, if a file is missing, holds no text or is not UTF-8;
+    then nothing is written to `output`.
     """
     if isinstance(files, (str, os.PathLike, TextSpan)):
         raise TypeError(f"files is one file, {str(files)!r}; expected a list of them: type pack_texts([file], ...)")
@@ -121,58 +124,60 @@ def pack_texts(
 
 
 def pack(texts: Iterable[Iterable[str]], tokenizer: Any, output: str | os.PathLike, named: str) -> dict[str, int]:
-    """What `pack_texts` does, of texts that are given as pieces; `named` are their names for errors."""
+    """Do what `pack_texts` does, for texts given in pieces; error messages call them `named`."""
     dtype = np.dtype("<u2" if tokenizer.vocab_size <= 1 << 16 else "<u4")
-    output, told = Path(output), {"tokens": 0, "bytes": 0, "texts": 0}
+    output, counts = Path(output), {"tokens": 0, "bytes": 0, "texts": 0}
     part = output.with_name(output.name + ".part")
     end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
     try:
         with open(part, "wb") as file:
             file.write(bytes(HEADER))
             for pieces in texts:
-                for group in groups(filter(None, pieces), TOGETHER):
+                for group in groups(filter(None, pieces), MAX_PIECES):
                     rows = tokenizer(group, padding=False, truncation=False, add_special_tokens=False)["input_ids"]
                     for piece, row in zip(group, rows, strict=True):
                         file.write(np.array(row, dtype).tobytes())
-                        told["tokens"] += len(row)
-                        told["bytes"] += len(piece.encode())
+                        counts["tokens"] += len(row)
+                        counts["bytes"] += len(piece.encode())
                 file.write(np.array(end, dtype).tobytes())
-                told["tokens"] += len(end)
-                told["texts"] += 1
+                counts["tokens"] += len(end)
+                counts["texts"] += 1
             file.seek(0)
-            file.write(_header(told["tokens"], dtype))
-        if told["tokens"] - told["texts"] * len(end) < 2:
-            raise ValueError(f"{named}: {told['bytes']} bytes of text in all; expected at least two tokens")
+            file.write(_header(counts["tokens"], dtype))
+        if counts["tokens"] - counts["texts"] * len(end) < 2:
+            raise ValueError(f"{named}: {counts['bytes']} bytes of text in all; expected at least two tokens")
         os.replace(part, output)
     finally:
         part.unlink(missing_ok=True)
-    return told
+    return counts
 
 
 def groups(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    """Items in lists of that size, the last of which may be shorter."""
+    """The items in lists of `size`, the last of which may be shorter."""
     left = iter(items)
     while group := list(islice(left, size)):
         yield group
 
 
 def _header(tokens: int, dtype: np.dtype) -> bytes:
-    """The beginning of an .npy file of so many ids (numpy.lib.format, version 1.0)."""
-    told = f"{{'descr': '{dtype.str}', 'fortran_order': False, 'shape': ({tokens},), }}".encode()
-    return b"\x93NUMPY\x01\x00" + (HEADER - 10).to_bytes(2, "little") + told.ljust(HEADER - 11) + b"\n"
+    """The header of an .npy file of that many ids (numpy.lib.format, version 1.0)."""
+    entries = f"{{'descr': '{dtype.str}', 'fortran_order': False, 'shape': ({tokens},), }}".encode()
+    return b"\x93NUMPY\x01\x00" + (HEADER - 10).to_bytes(2, "little") + entries.ljust(HEADER - 11) + b"\n"
 
 
 class TextBlocks:
-    """Blocks of `block_size` token ids from a file that `pack_texts` wrote, one item each: {"input_ids": int64}.
+    """A dataset of the ids in a file that `pack_texts` wrote: {"input_ids": int64 (block_size,)} for each block.
 
-    Each item is mapped into memory when it is asked for and let go at once, so the file may be larger than memory.  The
-    last block has what is left, if that is two tokens or more.
+    A block is read through a memory map, so the file may be larger than memory.  The last block is shorter if the
+    ids do not fill it; a single id that is left over is dropped.
 
     Args:
-        before, after: ids to put around each block, such as [CLS] and [SEP]; they count to its size.
-        labels: give each item its ids as `labels`, too, as a causal language model takes them.
+        before, after: ids to put around each block, such as [CLS] and [SEP]; `block_size` includes them.
+        labels: whether an item also has its ids as `labels`, as a causal language model takes them.
 
-    Raises ValueError if the file is none of `pack_texts`, or a block has no room.
+    Raises:
+        ValueError: `pack_texts` did not write the file, or `block_size` leaves no room for two tokens.
+        IndexError: from an index that is out of range.
     """
 
     def __init__(
@@ -188,8 +193,8 @@ class TextBlocks:
         self.own = block_size - len(self.before) - len(self.after)
         if self.own < 2:
             raise ValueError(
-                f"block_size is {block_size}; expected at least {block_size - self.own + 2}, two tokens and the "
-                "special ones"
+                f"block_size is {block_size}; expected at least {block_size - self.own + 2}, for two tokens and the "
+                "special tokens"
             )
         try:
             ids = np.load(self.path, mmap_mode="r")

@@ -1,4 +1,4 @@
-"""Text made ready for counting and tokenising: Unicode normalisation, HTML stripped, stop words, a vocabulary."""
+"""Prepares text for counting and tokenising: Unicode normalisation, HTML stripping, stop words, a vocabulary."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..errors import is_whole
 
 T = TypeVar("T")
 FORMS = ("NFC", "NFD", "NFKC", "NFKD")
-UNSEEN = {"script", "style", "head", "template", "noscript"}  # elements whose text no reader sees
+UNSEEN = {"script", "style", "head", "template", "noscript"}  # elements whose text a browser does not show
 BLOCKS = set(
     "address article aside blockquote br dd div dl dt figcaption figure footer form h1 h2 h3 h4 h5 h6 header hr li "
     "main nav ol option p pre section table td th tr ul".split()
@@ -46,9 +46,10 @@ Form = Literal["NFC", "NFD", "NFKC", "NFKD"]
 
 
 def normalize_unicode(text: str, form: Form = "NFKC") -> str:
-    """The text in a normal form of Unicode, without control characters but for tabs and line breaks.
+    """The text in a normal form of Unicode, without control characters other than tabs and line breaks.
 
-    "NFC" writes é as one character whatever it was, and "NFKC" also Ａ as A, ﬁ as fi and ① as 1.
+    "NFC" composes e and an accent into é; "NFKC" also writes Ａ as A, ﬁ as fi and ① as 1.  Raises ValueError for an
+    unknown form.
     """
     if form not in FORMS:
         raise ValueError(f"form is {form!r}; expected one of {', '.join(FORMS)}")
@@ -57,20 +58,20 @@ def normalize_unicode(text: str, form: Form = "NFKC") -> str:
 
 
 def strip_html(text: str) -> str:
-    """What a reader sees of HTML: without tags, comments, scripts and styles, with &amp; and the like as characters.
+    """The visible text of HTML: no tags, comments, scripts or styles; references such as &amp; become characters.
 
-    Runs of white space are one space, as a browser shows them; paragraphs, headings, cells and the like stand on lines
-    of their own.  Text without tags only loses such runs.
+    Runs of white space become one space, as in a browser.  Block elements, such as paragraphs, headings and cells,
+    are separated by line breaks.
     """
-    parser = _Seen(convert_charrefs=True)
+    parser = _VisibleText(convert_charrefs=True)
     parser.feed(text)
     parser.close()
     lines = (" ".join(line.split()) for line in "".join(parser.parts).split("\n"))
     return "\n".join(filter(None, lines))
 
 
-class _Seen(HTMLParser):
-    """Collects the text of a page."""
+class _VisibleText(HTMLParser):
+    """Collects the visible text of a page."""
 
     def __init__(self, **options: Any):
         super().__init__(**options)
@@ -89,7 +90,7 @@ class _Seen(HTMLParser):
         self.parts += ["\n"] * (tag in BLOCKS)
 
     def parse_html_declaration(self, i: int) -> int:
-        """Where a declaration ends.  Those that begin with <![ are comments to browsers, and errors to HTMLParser."""
+        """The end of a declaration.  One that begins with <![ is skipped, as in browsers; HTMLParser would raise."""
         if self.rawdata.startswith("<![", i):
             end = self.rawdata.find(">", i)
             return end + 1 if end >= 0 else -1
@@ -101,27 +102,27 @@ class _Seen(HTMLParser):
 
 
 def stop_words(language: str) -> frozenset[str]:
-    """Frequent words of English ("en") or Chinese ("zh") that say little about a text's subject, in small letters."""
+    """The stop words of English ("en") or Chinese ("zh"), in lower case.  Raises ValueError for another language."""
     if language not in STOP_WORDS:
         raise ValueError(f"language is {language!r}; expected one of {', '.join(map(repr, STOP_WORDS))}")
     return frozenset(STOP_WORDS[language].split())
 
 
 def remove_stop_words(words: Iterable[str], language: str) -> list[str]:
-    """The words that are not stop words, in any case.  Chinese must have been cut into words."""
+    """The words that are not stop words, ignoring case.  Chinese text must be segmented into words first."""
     left_out, words = stop_words(language), check_tokens(words)
     return [word for word in words if word.casefold() not in left_out]
 
 
 def check_tokens(tokens: Iterable[T]) -> Iterable[T]:
-    """The tokens of a text; raises TypeError for a text in one piece, whose characters would pass for tokens."""
+    """The tokens.  Raises TypeError for a string, whose characters would be taken for tokens."""
     if isinstance(tokens, (str, bytes)):
-        raise TypeError(f"a text in one piece was given, {tokens[:40]!r}; expected its tokens, such as text.split()")
+        raise TypeError(f"a whole text was given, {tokens[:40]!r}; expected its tokens, such as text.split()")
     return tokens
 
 
 class Vocabulary:
-    """Tokens and their ids: special tokens first, then the others by frequency, equally frequent ones in their order.
+    """Tokens and their ids: special tokens first, then the others by frequency, ties in order of first occurrence.
 
         vocabulary = Vocabulary.build(text.split() for text in texts)
         vocabulary.ids("a fine day".split())      # int64, with the id of <unk> for unknown tokens
@@ -137,7 +138,7 @@ class Vocabulary:
             twice = next(token for token, count in Counter(self.all).items() if count > 1)
             raise ValueError(f"the token {twice!r} occurs twice; expected each once")
         if unk_token is not None and unk_token not in self.number:
-            raise ValueError(f"unk_token is {unk_token!r}, which is no token; add it, or pass unk_token=None")
+            raise ValueError(f"unk_token is {unk_token!r}, which is not a token; add it, or pass unk_token=None")
         self.unk_token = unk_token
 
     @classmethod
@@ -148,14 +149,17 @@ class Vocabulary:
         min_frequency: int = 1,
         special_tokens: Sequence[str] = ("<pad>", "<unk>"),
     ) -> Vocabulary:
-        """The vocabulary of texts, each a list of tokens: at most `max_size`, special ones included.
+        """The vocabulary of texts, each a list of tokens: at most `max_size` tokens, including the special ones.
 
-        Without "<unk>" among the special tokens, `ids` refuses unknown ones.
+        Tokens that occur fewer than `min_frequency` times are left out.  Without "<unk>" among the special tokens,
+        `ids` raises KeyError for an unknown token.
+
+        Raises ValueError if `max_size` leaves no room for the special tokens, TypeError for texts that are not split.
         """
         if max_size is not None and not is_whole(max_size, len(special_tokens)):
             raise ValueError(
-                f"max_size is {max_size!r}; expected None or a whole number, {len(special_tokens)} or more, for the "
-                "special tokens are among them"
+                f"max_size is {max_size!r}; expected None or a whole number of at least {len(special_tokens)}, the "
+                "number of special tokens"
             )
         counts = Counter(token for text in check_tokens(texts) for token in check_tokens(text))
         ranked = sorted((token for token in counts if token not in special_tokens), key=lambda token: -counts[token])
@@ -172,15 +176,15 @@ class Vocabulary:
     def __getitem__(self, token: str) -> int:
         found = self.number.get(token, self.number.get(self.unk_token) if self.unk_token is not None else None)
         if found is None:
-            raise KeyError(f"{token!r} is not in the vocabulary of {len(self)} tokens, which has no token for such")
+            raise KeyError(f"{token!r} is not in the vocabulary of {len(self)} tokens, which has no unk_token")
         return found
 
     def ids(self, tokens: Iterable[str]) -> np.ndarray:
-        """The ids of tokens, int64.  Raises KeyError for an unknown one, if there is no token for these."""
+        """The ids of tokens, int64 (tokens,).  Raises KeyError for an unknown token if there is no `unk_token`."""
         return np.array([self[token] for token in check_tokens(tokens)], np.int64)
 
     def tokens(self, ids: Iterable[int]) -> list[str]:
-        """The tokens of ids.  Raises IndexError for an id that is none."""
+        """The tokens of ids.  Raises IndexError for an id that is out of range."""
         ids = [operator.index(i) for i in ids]
         if wrong := [i for i in ids if not 0 <= i < len(self)]:
             raise IndexError(f"there is no token {wrong[0]}; expected ids from 0 to {len(self) - 1}")

@@ -1,4 +1,4 @@
-"""Batches for language models: masked words, the next token, corrupted spans, and texts with target texts."""
+"""Batches for language models: masked tokens, next tokens, corrupted spans, and texts with target texts."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ from .text import IGNORED, DataCollatorWithPadding
 class DataCollatorForLanguageModeling:
     """Batches of token ids with the labels of a masked language model (BERT), or with `mlm=False` of a causal one.
 
-    Of a causal model the labels are the ids themselves, -100 where there is padding; the model shifts them.  Of a
-    masked one, each token is chosen with `mlm_probability` and keeps its label, the others get -100; a chosen one
-    becomes the mask token with `mask_replace_prob`, any token with `random_replace_prob`, and otherwise stays (Devlin
-    et al., 2019).  Special tokens are never chosen.  With `whole_word_mask` all tokens of a word are chosen together,
-    by the gaps in their `offset_mapping`, and always become the mask token.  The same seed draws what transformers
-    draws with return_tensors="np".
+    The labels of a causal model are the ids themselves, with -100 for padding; the model shifts them.  For a masked
+    model, each token is chosen with probability `mlm_probability`; the labels of the others are -100.  A chosen token
+    becomes the mask token with probability `mask_replace_prob`, a random token with `random_replace_prob`, and stays
+    otherwise (Devlin et al., 2019, section 3.1).  Special tokens are never chosen.  With `whole_word_mask` all tokens
+    of a word, which the gaps in their `offset_mapping` separate from the next, are chosen together and become the
+    mask token.  With the same seed, the same tokens are masked as by transformers with return_tensors="np".
 
-    Items are dicts with `input_ids` and what a tokenizer adds, `special_tokens_mask` and `offset_mapping` among it.
+    Items are dicts with `input_ids` and whatever else a tokenizer returns, such as `special_tokens_mask` and
+    `offset_mapping`.  A batch holds int64 arrays (texts, tokens).
 
-    In a Trainer the evaluation draws from the same generator, so its loss varies from one to the next; `MaskedDataset`
-    fixes what is masked.
+    The masks of a Trainer's evaluation come from the same generator, so its loss varies from one evaluation to the
+    next; a `MaskedDataset` masks the same tokens every time.
 
     Raises:
-        ValueError: the tokenizer has no mask token, a probability makes no sense, or `whole_word_mask` is without
-            `mlm`, or the items without `offset_mapping`.
+        ValueError: the tokenizer has no mask token, a probability is not between 0 and 1, `whole_word_mask` is used
+            without `mlm`, or the items have no `offset_mapping` for it.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class DataCollatorForLanguageModeling:
         return batch
 
     def special(self, ids: np.ndarray) -> np.ndarray:
-        """Where there are special tokens."""
+        """Which ids are those of special tokens, as booleans."""
         return np.isin(ids, self.tokenizer.all_special_ids)
 
     def mask(
@@ -90,9 +91,9 @@ class DataCollatorForLanguageModeling:
         offsets: np.ndarray | None = None,
         at_least_one: bool = False,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The ids (texts, tokens) with some of them masked, and their labels, -100 for those that are not.
+        """The ids (texts, tokens) with some of them masked, and the labels, -100 for those that are not.
 
-        With `at_least_one` a token, or a word, is chosen even where the probability chose none.
+        With `at_least_one`, one token or word of a text is masked even if none was chosen.
         """
         p = np.full(ids.shape, self.mlm_probability)
         words = None
@@ -122,7 +123,7 @@ class DataCollatorForLanguageModeling:
 
 
 def _words(offsets: np.ndarray, special: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of each token the number of its word, -1 for special tokens, and whether a word begins there.
+    """The number of each token's word, -1 for special tokens, and whether a word begins there: (texts, tokens) both.
 
     A word begins after a gap in the offsets (texts, tokens, 2) or after a special token.
     """
@@ -135,13 +136,12 @@ def _words(offsets: np.ndarray, special: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 class MaskedDataset:
-    """A dataset of texts that are masked anew in each epoch, by what a `DataCollatorForLanguageModeling` would do.
+    """A dataset of texts that a `DataCollatorForLanguageModeling` masks, differently in each epoch.
 
-    What is drawn is a function of seed, epoch and index, so that an evaluation, which is always of epoch 0, masks the
-    same tokens every time.  At least one token of each item is masked, because without any it would have no loss.
+    The masked tokens are a function of seed, epoch and index, so an evaluation, which is always of epoch 0, masks the
+    same tokens every time.  At least one token of each item is masked, since an item without one has no loss.
 
-    Items are dicts with `input_ids`; they keep their other entries but for the two that masking alone needs, and get
-    `labels`.
+    Items are dicts with `input_ids`; they gain `labels` and lose `special_tokens_mask` and `offset_mapping`.
     """
 
     def __init__(self, dataset: Dataset, collator: DataCollatorForLanguageModeling, seed: int = 0, epoch: int = 0):
@@ -151,7 +151,7 @@ class MaskedDataset:
         return len(self.dataset)
 
     def at_epoch(self, epoch: int) -> MaskedDataset:
-        """The dataset as it is masked in that epoch."""
+        """The dataset with the masks of that epoch."""
         return MaskedDataset(at_epoch(self.dataset, epoch), self.collator, self.seed, epoch)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
@@ -168,7 +168,7 @@ class MaskedDataset:
 class DataCollatorForSeq2Seq:
     """Batches of texts and target texts: the ids are padded as by `DataCollatorWithPadding`, `labels` with -100.
 
-    Texts and targets differ in length; the model makes its decoder's input of the labels.
+    Texts and targets are padded to their own longest length; the model shifts the labels to get its decoder's input.
 
     Raises:
         ValueError: an item has no `labels`.
@@ -182,23 +182,23 @@ class DataCollatorForSeq2Seq:
 
     def __call__(self, items: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
         if not all("labels" in item for item in items):
-            raise ValueError(f"the items have {', '.join(items[0])}, and some no labels, the ids of their target text")
+            raise ValueError(f"the items have {', '.join(items[0])}; expected each to have labels, the target's ids")
         batch = self.pad([{name: item[name] for name in item if name != "labels"} for item in items])
         batch["labels"] = filled([item["labels"] for item in items], self.label_pad_token_id)
         return batch
 
 
 class DataCollatorForT5MLM:
-    """Batches for T5's pretraining: spans of a text become one sentinel each, and the target is what they were.
+    """Batches for T5's pretraining: each of several spans of a text is replaced by a sentinel, and is to be predicted.
 
-    About `noise_density` of the tokens go, in spans of `mean_noise_span_length` on average, each span's place being
-    marked by <extra_id_0>, <extra_id_1> and so on; the target lists every sentinel with its tokens, then the end token
-    (Raffel et al., 2020, section 3.1.4).
+    About `noise_density` of the tokens are dropped, in spans of `mean_noise_span_length` tokens on average.  Sentinels
+    <extra_id_0>, <extra_id_1> and so on take their places; the target consists of each sentinel followed by the tokens
+    of its span, then the end token (Raffel et al., 2020, section 3.1.4).
 
-    Items are dicts with `input_ids`, of which special tokens are left out.
+    Items are dicts with `input_ids`, from which special tokens are removed.
 
     Raises:
-        ValueError: the tokenizer has no <extra_id_0> or no end token, a number makes no sense, or a text has fewer
+        ValueError: the tokenizer has no <extra_id_0> or no end token, an argument is out of range, or a text has fewer
             than two tokens or more spans than there are sentinels.
     """
 
@@ -206,7 +206,7 @@ class DataCollatorForT5MLM:
         self, tokenizer: Any, noise_density: float = 0.15, mean_noise_span_length: float = 3.0, seed: int | None = None
     ):
         if not (is_number(noise_density) and 0 < noise_density < 1):
-            raise ValueError(f"noise_density is {noise_density!r}; expected a part between 0 and 1")
+            raise ValueError(f"noise_density is {noise_density!r}; expected a fraction between 0 and 1")
         if not (is_number(mean_noise_span_length) and mean_noise_span_length >= 1):
             raise ValueError(f"mean_noise_span_length is {mean_noise_span_length!r}; expected at least 1 token")
         self.sentinels: list[int] = []
@@ -215,7 +215,7 @@ class DataCollatorForT5MLM:
                 break
             self.sentinels.append(found)
         if not self.sentinels or tokenizer.eos_token_id is None:
-            raise ValueError("the tokenizer has no <extra_id_0> or no end token; expected one of a T5")
+            raise ValueError("the tokenizer has no <extra_id_0> or no end token; expected the tokenizer of a T5")
         self.special = set(tokenizer.all_special_ids) | set(self.sentinels)
         self.noise_density, self.mean_noise_span_length = noise_density, mean_noise_span_length
         self.end, self.pad_token_id = tokenizer.eos_token_id, tokenizer.pad_token_id
@@ -231,15 +231,15 @@ class DataCollatorForT5MLM:
         }
 
     def corrupt(self, ids: Sequence[int]) -> tuple[list[int], list[int]]:
-        """The text with sentinels for some spans, and the target."""
+        """The ids with a sentinel in place of each dropped span, and the ids of the target."""
         if len(ids) < 2:
-            raise ValueError(f"a text has {len(ids)} tokens; expected at least 2, one to go and one to stay")
+            raise ValueError(f"a text has {len(ids)} tokens; expected at least 2, one to drop and one to keep")
         noise = min(max(round(len(ids) * self.noise_density), 1), len(ids) - 1)
         spans = min(max(round(noise / self.mean_noise_span_length), 1), noise, len(ids) - noise)
         if spans > len(self.sentinels):
             raise ValueError(
-                f"a text of {len(ids)} tokens loses {spans} spans, but there are {len(self.sentinels)} sentinels: cut "
-                "it, or raise mean_noise_span_length"
+                f"a text of {len(ids)} tokens loses {spans} spans, but there are {len(self.sentinels)} sentinels: "
+                "truncate it, or raise mean_noise_span_length"
             )
         source, target, at = [], [], 0
         for sentinel, stay, go in zip(self.sentinels, self.parts(len(ids) - noise, spans), self.parts(noise, spans)):
@@ -249,13 +249,13 @@ class DataCollatorForT5MLM:
         return [*source, self.end], [*target, self.end]
 
     def parts(self, total: int, number: int) -> np.ndarray:
-        """So many lengths of at least 1 that add up to a total, every such list being equally likely."""
+        """Draw `number` lengths of at least 1 that add up to `total`, uniformly among all such lists."""
         cuts = np.sort(self.rng.choice(total - 1, number - 1, replace=False)) + 1 if number > 1 else []
         return np.diff([0, *cuts, total])
 
 
 def filled(rows: Sequence[Sequence[int]], fill: int) -> np.ndarray:
-    """Rows of ids as int64 (rows, longest), filled on the right."""
+    """Rows of ids as int64 (rows, longest), padded with `fill` on the right."""
     out = np.full((len(rows), max(map(len, rows))), fill, np.int64)
     for line, row in zip(out, rows, strict=True):
         line[: len(row)] = row

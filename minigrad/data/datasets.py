@@ -1,4 +1,4 @@
-"""What a loader reads: items by their indices or one after the other, and datasets made of others."""
+"""Datasets, from which a loader takes items by index or one after the other, and datasets made of others."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import numpy as np
 class Dataset(Protocol):
     """Anything with a length and an item for each index, a list included.
 
-    If it has a method `at_epoch(epoch)`, a loader takes the items of each pass from what that returns, so that items
-    may differ from one epoch to the next, as augmented pictures do, and still be functions of the epoch.  A dataset
-    that wraps such a one as its attribute `dataset` need not have the method.
+    If it has a method `at_epoch(epoch)`, a loader takes the items of each pass from the dataset that this returns.  So
+    items such as augmented pictures may differ between epochs and still be reproducible.  A dataset that wraps such a
+    dataset as its attribute `dataset` need not have the method.
     """
 
     def __len__(self) -> int: ...
@@ -26,13 +26,13 @@ class Dataset(Protocol):
 
 
 class IterableDataset(Protocol):
-    """Anything that gives its items one after the other, such as a file read line by line, again in each pass."""
+    """Anything that yields its items one after the other, from the first in each pass, such as the lines of a file."""
 
     def __iter__(self) -> Iterator[Any]: ...
 
 
 def at_epoch(dataset: Any, epoch: int) -> Any:
-    """The dataset as it is in an epoch; of one that wraps another, its `dataset`, a copy around it as it is then."""
+    """The dataset for an epoch; a dataset that wraps another is copied around that one's dataset for the epoch."""
     if hasattr(dataset, "at_epoch"):
         return dataset.at_epoch(epoch)
     wrapped = getattr(dataset, "dataset", None)
@@ -80,21 +80,21 @@ class ConcatDataset:
         return self.datasets[which][place - (self.ends[which - 1] if which else 0)]
 
     def at_epoch(self, epoch: int) -> ConcatDataset:
-        """The same items of the datasets as they are in that epoch."""
+        """The concatenation of the datasets for that epoch."""
         return ConcatDataset(at_epoch(dataset, epoch) for dataset in self.datasets)
 
 
 def random_split(
     dataset: Dataset, lengths: Sequence[float], seed: int = 0, stratify: Sequence[Any] | np.ndarray | None = None
 ) -> list[Subset]:
-    """Parts of a dataset, drawn at random, that have no item in common; the items of each keep their order.
+    """Split a dataset at random into disjoint parts; the items of each keep their order.
 
     Args:
         lengths: the number of items of each part, or fractions that add up to 1.
         seed: the same seed gives the same parts.
-        stratify: a label for each item, of which every part then has its share, give or take one item or two.
+        stratify: a label for each item; every part then has the same proportions of labels, up to an item or two.
 
-    Texts that occur twice may land in two parts; `split` keeps them in one.
+    Copies of a text may end up in different parts; `split` keeps them together.
 
     Raises:
         ValueError: the lengths do not add up to the number of items or to 1, or there is not a label for each item.
@@ -106,23 +106,23 @@ def random_split(
         if len(stratify) != len(dataset):
             raise ValueError(f"stratify has {len(stratify)} labels for {len(dataset)} items; expected one per item")
         labels = np.unique(np.asarray(stratify), return_inverse=True)[1]
-        order = order[np.argsort(labels[order], kind="stable")]  # one label after the other, at random within each
-        # Each part takes its items at even distances, so that it has its share of every stretch of the order.
+        order = order[np.argsort(labels[order], kind="stable")]  # sorted by label, at random within each
+        # Each part takes evenly spaced items of that order, and so its share of every label.
         places = np.concatenate([(np.arange(count) + 0.5) / max(count, 1) for count in counts])
         part = part[np.argsort(places, kind="stable")]
     return [Subset(dataset, np.sort(order[part == i])) for i in range(len(counts))]
 
 
 def _whole(lengths: Sequence[float], size: int) -> list[int]:
-    """The number of items of each part; what fractions leave over goes to the first parts, one item each."""
-    told = f"lengths are {list(lengths)}"
+    """The number of items of each part; items left over by rounding fractions down go to the first parts, one each."""
+    given = f"lengths are {list(lengths)}"
     if not len(lengths) or not all(length >= 0 for length in lengths):
-        raise ValueError(f"{told}; expected numbers of items, or fractions that add up to 1, such as [0.8, 0.2]")
+        raise ValueError(f"{given}; expected numbers of items, or fractions that add up to 1, such as [0.8, 0.2]")
     if all(isinstance(length, Integral) for length in lengths) and sum(lengths) == size:
         return [int(length) for length in lengths]
     if abs(sum(lengths) - 1) > 1e-9:
         raise ValueError(
-            f"{told}, which add up to {sum(lengths):g}; expected {size}, the number of items, or fractions that add "
+            f"{given}, which add up to {sum(lengths):g}; expected {size}, the number of items, or fractions that add "
             "up to 1"
         )
     counts = [int(size * length + 1e-9) for length in lengths]

@@ -1,7 +1,7 @@
 """Reads texts whose entities are known: CoNLL files, and JSONL files of words with tags or of texts with spans.
 
-Tags are BIO or BIOES: O outside of entities, B- where one begins, I- within it, E- where it ends, S- where it is one
-word.
+Tags are BIO or BIOES: O outside an entity, B- at its first word, I- inside, and with BIOES E- at its last word and S-
+for an entity of one word.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ CONLL = (".conll", ".conll2003", ".bio", ".bioes", ".iob", ".iob2", ".txt", ".ts
 WORD_COLUMNS, TAG_COLUMNS = ("words", "tokens"), ("tags", "ner_tags", "labels")
 SPAN_COLUMNS = ("entities", "spans")
 IDEOGRAPH = r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002ffff]"
-# Accents and vowel signs of their own, as in Hindi, Arabic and decomposed Latin, and joiners, which stand inside words.
+# Combining marks, as in Hindi, Arabic and decomposed Latin, and joiners, all of which occur inside words.
 MARKS = "".join(chr(i) for i in range(0x300, 0x1E950) if unicodedata.category(chr(i))[0] == "M") + "\u200c\u200d"
-# A word of a plain text: an ideograph, a run of other letters and digits, or any other sign; each with its marks.
+# A word of a plain text: an ideograph, a run of other letters and digits, or a single other character, with its marks.
 LETTERS = rf"(?:(?!{IDEOGRAPH})[^\W_])"
 WORD = re.compile(rf"{LETTERS}+(?:[{MARKS}]+{LETTERS}*)*|(?:{IDEOGRAPH}|[^\w\s]|_)[{MARKS}]*")
 EXPECTED = (
@@ -32,7 +32,7 @@ EXPECTED = (
 
 
 class Sentence(NamedTuple):
-    """The words of a text with their tags, None if these are to be predicted; and where each word stands in it."""
+    """A text, its words with their tags (None if these are to be predicted), and the position of each word in it."""
 
     words: list[str]
     tags: list[str] | None
@@ -43,15 +43,15 @@ class Sentence(NamedTuple):
 def read_sentences(path: str | Path, labelled: bool = True, scheme: str = "BIO") -> list[Sentence]:
     """The texts of a file, in order.
 
-    A CoNLL file (one of `CONLL`) has a word on each line, at its beginning, its tag at its end, tabs or spaces between
-    them, and an empty line after each text; -DOCSTART- lines are left out.  A .jsonl or .json file has objects with
+    A CoNLL file (one of `CONLL`) has one word per line in the first column and its tag in the last, separated by tabs
+    or spaces, and an empty line after each text; -DOCSTART- lines are skipped.  A .jsonl or .json file has objects with
     `words` (or `tokens`) and `tags` (or `ner_tags`), or with a `text` and its `entities` (or `spans`), each with start,
-    end (the first character after it) and label; their tags become those of `scheme`, "BIO" or "BIOES".
+    end (the first character after it) and label; spans are converted to tags of `scheme`, "BIO" or "BIOES".
 
-    With `labelled=False` tags are not looked at, and each line of a .txt file is a text.
+    With `labelled=False` tags are ignored, and each line of a .txt file is a text.
 
-    Raises OSError for a missing file and ValueError, naming file and line, for anything else: a line without a tag, a
-    tag of no scheme, fewer tags than words, spans that overlap, are empty or lie outside of their text.
+    Raises OSError for a missing file and ValueError, naming file and line, for anything else: a line without a tag, an
+    unknown tag, a number of tags that is not that of the words, or spans that overlap, are empty or exceed the text.
     """
     path = Path(path)
     ending = path.suffix.lower()
@@ -63,8 +63,8 @@ def read_sentences(path: str | Path, labelled: bool = True, scheme: str = "BIO")
         )
     if path.is_dir() or not path.is_file():
         kind = IsADirectoryError if path.is_dir() else FileNotFoundError
-        told = "is a directory" if path.is_dir() else "no such file"
-        raise kind(f"{path}: {told}; expected a .conll or .jsonl file of words and their tags")
+        fault = "is a directory" if path.is_dir() else "no such file"
+        raise kind(f"{path}: {fault}; expected a .conll or .jsonl file of words and their tags")
     if ending == ".txt" and not labelled:
         return [plain_sentence(f"{path}, text {i}", line) for i, line in enumerate(read_lines(path), 1)]
     sentences = list(conll_sentences(path, decode(path), labelled))
@@ -108,7 +108,7 @@ def sentence_of(where: str, row: dict[str, Any], labelled: bool, scheme: str) ->
         sentence = plain_sentence(where, row["text"])
         return sentence if not labelled else tagged(where, sentence, spans, scheme)
     if not isinstance(words, list) or labelled and not isinstance(tags, list):
-        raise ValueError(f"{where}: {shown(json.dumps(row))} has not what is needed; expected {EXPECTED}")
+        raise ValueError(f"{where}: {shown(json.dumps(row))} lacks an entry; expected {EXPECTED}")
     if not words:
         raise ValueError(f"{where}: the list of words is empty; expected at least one")
     if labelled and len(words) != len(tags):
@@ -118,7 +118,7 @@ def sentence_of(where: str, row: dict[str, Any], labelled: bool, scheme: str) ->
 
 
 def joined_words(words: Sequence[str], tags: Sequence[str] | None = None) -> Sentence:
-    """A text of words with a space between them."""
+    """The text of words joined by spaces."""
     offsets, at = [], 0
     for word in words:
         offsets.append((at, at + len(word)))
@@ -127,7 +127,7 @@ def joined_words(words: Sequence[str], tags: Sequence[str] | None = None) -> Sen
 
 
 def plain_sentence(where: str, text: str, cuts: Sequence[int] = ()) -> Sentence:
-    """A text cut into words, and further at some places.  Raises ValueError if it has none."""
+    """A text split into words, also at the positions `cuts`.  Raises ValueError if it has no word."""
     found = [match.span() for match in WORD.finditer(check_utf8(where, text))]
     offsets = []
     for start, end in found:
@@ -139,14 +139,14 @@ def plain_sentence(where: str, text: str, cuts: Sequence[int] = ()) -> Sentence:
 
 
 def tagged(where: str, sentence: Sentence, spans: Any, scheme: str) -> Sentence:
-    """The text with tags that say which words lie in its spans."""
+    """The text with the tags of the words in its spans."""
     text = sentence.text
     entities = sorted(checked_span(where, span, text) for span in as_list(where, spans))
     for (_, end, label), (start, _, other) in pairwise(entities):
         if start < end:
             raise ValueError(
                 f"{where}: the entities {label} and {other} overlap at character {start}; expected each character in "
-                "at most one: leave out one of them"
+                "at most one entity: remove one of them"
             )
     sentence = plain_sentence(where, text, [edge for start, end, _ in entities for edge in (start, end)])
     tags = ["O"] * len(sentence.words)
@@ -158,7 +158,7 @@ def tagged(where: str, sentence: Sentence, spans: Any, scheme: str) -> Sentence:
 
 
 def mark_of(place: int, length: int, scheme: str) -> str:
-    """The letter of the word at a place of an entity of so many words."""
+    """The mark of the word at a position in an entity of `length` words."""
     if scheme == "BIOES" and place == length - 1:
         return "S" if length == 1 else "E"
     return "B" if place == 0 else "I"
@@ -173,7 +173,7 @@ def as_list(where: str, spans: Any) -> list[Any]:
 
 
 def checked_span(where: str, span: Any, text: str) -> tuple[int, int, str]:
-    """(start, end, label) of an object with these, or of a list of them."""
+    """(start, end, label) from an object with these entries, or from a list of the three."""
     given: Any = [span.get(name) for name in ("start", "end", "label")] if isinstance(span, dict) else span
     if not isinstance(given, list) or len(given) != 3:
         raise ValueError(
@@ -184,8 +184,8 @@ def checked_span(where: str, span: Any, text: str) -> tuple[int, int, str]:
         raise ValueError(f"{where}: an entity is from {start!r} to {end!r}; expected whole numbers of characters")
     if not 0 <= start < end <= len(text) or not WORD.search(text[start:end]):
         raise ValueError(
-            f"{where}: an entity is from {start} to {end} of a text of {len(text)} characters; expected a place with a "
-            "word in it, its end the first character after it"
+            f"{where}: an entity is from {start} to {end} of a text of {len(text)} characters; expected a span that "
+            "holds a word, and ends at the first character after it"
         )
     return start, end, checked_tag(where, f"B-{label}" if isinstance(label, str) else label)[2:]
 
@@ -197,10 +197,10 @@ def checked_word(where: str, word: Any) -> str:
 
 
 def checked_tag(where: str, tag: Any) -> str:
-    """The tag; ValueError if it is neither O nor one of B, I, E and S with a type."""
+    """The tag.  Raises ValueError if it is neither O nor B-, I-, E- or S- with a type."""
     if isinstance(tag, str) and (tag == "O" or re.fullmatch(r"[BIES]-\S.*", tag)):
         return check_utf8(where, tag)
-    named = ": numbers need names, give those" if isinstance(tag, int) else ""
+    named = ": replace numbers by the names of the tags" if isinstance(tag, int) else ""
     raise ValueError(
         f"{where}: the tag is {shown(json.dumps(tag))}; expected O, or B-, I-, E- or S- with the entity's type, such "
         f"as B-PER{named}"

@@ -1,11 +1,11 @@
-"""Changes to pictures, by the names of torchvision.transforms and with its results on Pillow images, bit for bit.
+"""Image transforms with the names of torchvision.transforms, whose results on Pillow images they match bit for bit.
 
-A picture is a Pillow image, or uint8 of shape (H, W), (H, W, 1), (H, W, 3) or (3, H, W); the result is of the same
-kind, an array (H, W) or (H, W, channels).  `Rescale` makes floats (channels, H, W) of either, for `Normalize` and for
-models.
+A picture is a Pillow image, or a uint8 array (H, W), (H, W, 1), (H, W, 3) or (3, H, W).  The result is a Pillow image
+for a Pillow image, and an array (H, W) or (H, W, channels) for an array.  `Rescale` turns either into floats
+(channels, H, W), for `Normalize` and for models.
 
-What is random is drawn from the generator, or with the seed, that a call is given: `RandomCrop(32)(picture, 0)` is
-always the same.  An `ImageDataset` gives each picture a generator of its own in each epoch.
+Random transforms draw from the generator or seed that they are called with: `RandomCrop(32)(picture, 0)` is always the
+same.  An `ImageDataset` gives each picture a generator of its own in each epoch.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Range = float | Sequence[float]
 
 
 def on_pictures(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a function of a Pillow image take arrays, too, and give an array back for one."""
+    """Extend a function of a Pillow image to arrays, for which it then returns an array."""
 
     @wraps(function)
     def wrapped(picture: Any, *args: Any, **options: Any) -> Any:
@@ -42,12 +42,12 @@ def on_pictures(function: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-# With every number given.
+# Functions, with every number given.
 
 
 @on_pictures
 def resize(picture: Any, size: Size, interpolation: str = "bilinear") -> Any:
-    """The picture at another size: (height, width), or one number for its shorter edge."""
+    """The picture resized to (height, width) pixels, or so that its shorter edge has `size` pixels."""
     if isinstance(size, (int, np.integer)):
         short, long = sorted(picture.size)
         other = int(size * long / short)
@@ -58,13 +58,13 @@ def resize(picture: Any, size: Size, interpolation: str = "bilinear") -> Any:
 
 @on_pictures
 def crop(picture: Any, top: int, left: int, height: int, width: int) -> Any:
-    """The part of a picture that begins at a row and a column; black where it lies outside."""
+    """The rectangle whose upper left corner is at row `top` and column `left`; black outside the picture."""
     return picture.crop((left, top, left + width, top + height))
 
 
 @on_pictures
 def center_crop(picture: Any, size: Size) -> Any:
-    """The middle of a picture, (height, width) or a square; what a smaller picture lacks is black."""
+    """The central (height, width) pixels of a picture, or a central square; black where the picture is smaller."""
     height, width = _pair("size", size)
     top, left = _middle(picture.height, height), _middle(picture.width, width)
     return picture.crop((left, top, left + width, top + height))
@@ -73,15 +73,16 @@ def center_crop(picture: Any, size: Size) -> Any:
 def resized_crop(
     picture: Any, top: int, left: int, height: int, width: int, size: Size, interpolation: str = "bilinear"
 ) -> Any:
-    """A part of a picture at another size."""
+    """`crop`, then `resize` to (height, width) or a square."""
     return resize(crop(picture, top, left, height, width), _pair("size", size), interpolation)
 
 
 @on_pictures
 def pad(picture: Any, padding: Size, fill: Any = 0) -> Any:
-    """The picture with a border of so many pixels: one number, (left and right, top and bottom), or four from left on.
+    """The picture with a border of `padding` pixels.
 
-    `fill` is a grey value or a colour.
+    `padding` is one number, (left and right, top and bottom), or (left, top, right, bottom); `fill` a grey value or a
+    colour.
     """
     edges = (padding,) * 2 if isinstance(padding, int) else tuple(padding)
     return pillow().ImageOps.expand(picture, edges if len(edges) == 4 else edges * 2, _fill(picture, fill))
@@ -89,19 +90,19 @@ def pad(picture: Any, padding: Size, fill: Any = 0) -> Any:
 
 @on_pictures
 def hflip(picture: Any) -> Any:
-    """The picture, left and right exchanged."""
+    """The picture mirrored horizontally."""
     return pillow().ImageOps.mirror(picture)
 
 
 @on_pictures
 def vflip(picture: Any) -> Any:
-    """The picture, top and bottom exchanged."""
+    """The picture mirrored vertically."""
     return pillow().ImageOps.flip(picture)
 
 
 @on_pictures
 def rotate(picture: Any, angle: float, interpolation: str = "nearest", expand: bool = False, fill: Any = 0) -> Any:
-    """The picture turned counterclockwise by degrees about its middle; with `expand` the result holds all of it."""
+    """The picture rotated counterclockwise by degrees about its centre; `expand` enlarges it so that nothing is cut."""
     return picture.rotate(angle, _interpolation(interpolation), expand, fillcolor=_fill(picture, fill))
 
 
@@ -115,12 +116,12 @@ def affine(
     interpolation: str = "nearest",
     fill: Any = 0,
 ) -> Any:
-    """The picture sheared, made larger, turned and moved, all about its middle.
+    """The picture sheared, scaled and rotated about its centre, then translated.
 
     Args:
-        angle: degrees, clockwise.
-        translate: pixels to the right and down.
-        scale: above 1 everything is larger.
+        angle: the rotation in degrees, clockwise.
+        translate: the shift in pixels, to the right and down.
+        scale: the factor of its size, above 1 to enlarge.
         shear: degrees along the rows, or along rows and columns.
 
     Raises:
@@ -130,7 +131,7 @@ def affine(
         raise ValueError(f"scale is {scale}; expected a number above 0, such as 1.2 for a fifth larger")
     turn, (x, y) = math.radians(angle), map(math.radians, (shear, 0.0) if np.ndim(shear) == 0 else shear)  # type: ignore
     # The matrix is R(turn) · [[1, 0], [-tan y, 1]] · [[1, -tan x], [0, 1]], whose determinant is 1; Pillow takes the
-    # inverse, which says for each pixel of the result where it comes from.
+    # inverse, which maps each pixel of the result to its source.
     a, c = math.cos(turn - y) / math.cos(y), math.sin(turn - y) / math.cos(y)
     b, d = -a * math.tan(x) - math.sin(turn), -c * math.tan(x) + math.cos(turn)
     center_x, center_y = picture.width * 0.5, picture.height * 0.5
@@ -146,54 +147,54 @@ def affine(
 
 @on_pictures
 def adjust_brightness(picture: Any, factor: float) -> Any:
-    """The picture with its values times the factor: 0 is black, 1 changes nothing."""
+    """The picture with its values multiplied by the factor: 0 gives black, 1 the picture itself."""
     return pillow().ImageEnhance.Brightness(picture).enhance(factor)
 
 
 @on_pictures
 def adjust_contrast(picture: Any, factor: float) -> Any:
-    """The picture with distances from its mean grey times the factor: 0 is grey, 1 changes nothing."""
+    """The picture with differences from its mean grey multiplied by the factor: 0 gives grey, 1 the picture itself."""
     return pillow().ImageEnhance.Contrast(picture).enhance(factor)
 
 
 @on_pictures
 def adjust_saturation(picture: Any, factor: float) -> Any:
-    """The picture with distances from its grey version times the factor: 0 is grey, 1 changes nothing."""
+    """The picture with differences from its grey version multiplied by the factor: 0 gives grey, 1 the picture."""
     return pillow().ImageEnhance.Color(picture).enhance(factor)
 
 
 @on_pictures
 def adjust_hue(picture: Any, factor: float) -> Any:
-    """The picture with its hues moved around the colour circle by a part of it, -0.5 to 0.5; of a grey one, itself."""
+    """The picture with its hues shifted by a fraction of the colour circle, -0.5 to 0.5; grey pictures do not change."""
     if not -0.5 <= factor <= 0.5:
-        raise ValueError(f"the hue's factor is {factor}; expected -0.5 to 0.5, parts of the colour circle")
+        raise ValueError(f"the hue's factor is {factor}; expected -0.5 to 0.5, a fraction of the colour circle")
     if picture.mode == "L":
         return picture
     hue, saturation, value = picture.convert("HSV").split()
-    moved = np.asarray(hue) + np.int32(factor * 255).astype(np.uint8)  # uint8, so that it goes round
+    moved = np.asarray(hue) + np.int32(factor * 255).astype(np.uint8)  # uint8 wraps around
     hsv = pillow().Image.merge("HSV", (pillow().Image.fromarray(moved), saturation, value))
     return hsv.convert(picture.mode)
 
 
 def mixup(first: Any, second: Any, lam: float) -> Any:
-    """lam · first + (1 - lam) · second, for pictures as floats and for labels as vectors."""
+    """lam · first + (1 - lam) · second, for float pictures and for labels as vectors (Zhang et al., 2018)."""
     return np.float32(1.0 - lam) * second + np.float32(lam) * first
 
 
-# As objects, most of them random.
+# Transform objects, most of them random.
 
 
 class Transform:
-    """A change to a picture; `__call__(picture, rng=None)` makes it, with a generator or a seed for what is random.
+    """A transform, called as `transform(picture, rng=None)`, with a generator or a seed for its random numbers.
 
-    Without either it draws from the generator of `mg.seed`, or, if that was not called, differently every time.
+    Without either it draws from the generator of `mg.seed`, or differently every time if that was not called.
     """
 
     def __call__(self, picture: Any, rng: np.random.Generator | int | None = None) -> Any:
         return self.transform(picture, generator(rng))
 
     def transform(self, picture: Any, rng: np.random.Generator) -> Any:
-        """The changed picture."""
+        """The transformed picture."""
         raise NotImplementedError
 
     def __repr__(self) -> str:
@@ -201,7 +202,7 @@ class Transform:
 
 
 class Compose(Transform):
-    """One change after the other: transforms, which share the generator, or functions of a picture alone."""
+    """Applies one after the other: transforms, which share the generator, or functions of a picture alone."""
 
     def __init__(self, transforms: Sequence[Callable[..., Any]]):
         if not isinstance(transforms, Sequence) or not all(map(callable, transforms)):
@@ -209,47 +210,47 @@ class Compose(Transform):
         self.transforms = list(transforms)
 
     def transform(self, picture: Any, rng: np.random.Generator) -> Any:
-        """The picture after all of them."""
+        """The picture after all transforms."""
         for change in self.transforms:
             picture = change(picture, rng) if isinstance(change, Transform) else change(picture)
         return picture
 
 
 class Resize(Transform):
-    """`resize` to (height, width), or of the shorter edge to one number."""
+    """`resize` to (height, width), or to one number of pixels for the shorter edge."""
 
     def __init__(self, size: Size, interpolation: str = "bilinear"):
         self.size, self.interpolation = size, interpolation
         _interpolation(interpolation)
 
     def transform(self, picture: Any, rng: np.random.Generator) -> Any:
-        """The picture at that size."""
+        """The resized picture."""
         return resize(picture, self.size, self.interpolation)
 
 
 class CenterCrop(Transform):
-    """`center_crop` of (height, width), or of a square."""
+    """`center_crop` to (height, width), or to a square."""
 
     def __init__(self, size: Size):
         self.size = _pair("size", size)
 
     def transform(self, picture: Any, rng: np.random.Generator) -> Any:
-        """The middle of the picture."""
+        """The centre of the picture."""
         return center_crop(picture, self.size)
 
 
 class RandomCrop(Transform):
-    """A part of (height, width), or a square, at a random place, after a border of `padding` pixels was added.
+    """A crop of (height, width), or a square, at a random position, after adding a border of `padding` pixels.
 
     Raises:
-        ValueError: from a picture that is smaller, unless `pad_if_needed`, which adds what it lacks on both sides.
+        ValueError: from a picture that is smaller, unless `pad_if_needed`, which pads it on both sides.
     """
 
     def __init__(self, size: Size, padding: Size | None = None, pad_if_needed: bool = False, fill: Any = 0):
         self.size, self.padding, self.pad_if_needed, self.fill = _pair("size", size), padding, pad_if_needed, fill
 
     def transform(self, picture: Any, rng: np.random.Generator) -> Any:
-        """A part of the picture."""
+        """The crop."""
         if self.padding is not None:
             picture = pad(picture, self.padding, self.fill)
         height, width = self.size
@@ -268,9 +269,9 @@ class RandomCrop(Transform):
 
 
 class RandomResizedCrop(Transform):
-    """A part with a random share of the area (`scale`) and of a random shape (`ratio`, width to height), resized.
+    """A crop with a random fraction of the area (`scale`) and a random aspect ratio (`ratio`, width / height), resized.
 
-    This is the augmentation of ImageNet training (Szegedy et al., 2015).
+    This is the usual augmentation of ImageNet training (Szegedy et al., 2015, section 6).
     """
 
     def __init__(
@@ -285,7 +286,7 @@ class RandomResizedCrop(Transform):
         _interpolation(interpolation)
 
     def box(self, height: int, width: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
-        """Where the part is: its first row and column, its height and width."""
+        """The rectangle to crop: its first row and column, its height and width."""
         log_ratio = [math.log(shape) for shape in self.ratio]
         for _ in range(10):
             area = height * width * _drawn(rng, self.scale)
@@ -293,7 +294,7 @@ class RandomResizedCrop(Transform):
             w, h = round(math.sqrt(area * shape)), round(math.sqrt(area / shape))
             if 0 < w <= width and 0 < h <= height:
                 return int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1)), h, w
-        # A picture of such an extreme shape: as much of its middle as the shapes allow.
+        # No rectangle fits a picture this narrow: take the largest central one with an allowed ratio.
         low, high = self.ratio
         w, h = width, height
         if width / height < low:
@@ -303,7 +304,7 @@ class RandomResizedCrop(Transform):
         return (height - h) // 2, (width - w) // 2, h, w
 
     def transform(self, picture: Any, rng: np.random.Generator) -> Any:
-        """A part of the picture, resized."""
+        """The crop, resized."""
         return resized_crop(picture, *self.box(*_size(picture), rng), self.size, self.interpolation)
 
 
@@ -326,12 +327,12 @@ class RandomVerticalFlip(_Flip):
     """`vflip` with probability `p`."""
 
     def transform(self, picture: Any, rng: np.random.Generator) -> Any:
-        """The picture, upside down or not."""
+        """The picture or its mirror image."""
         return vflip(picture) if rng.random() < self.p else picture
 
 
 class RandomRotation(Transform):
-    """`rotate` by random degrees: from -degrees to degrees, or from one of two numbers to the other."""
+    """`rotate` by a random angle: from -degrees to degrees, or between two numbers of degrees."""
 
     def __init__(self, degrees: Range, interpolation: str = "nearest", expand: bool = False, fill: Any = 0):
         self.degrees = _range("degrees", degrees)
@@ -339,19 +340,19 @@ class RandomRotation(Transform):
         _interpolation(interpolation)
 
     def transform(self, picture: Any, rng: np.random.Generator) -> Any:
-        """The turned picture."""
+        """The rotated picture."""
         return rotate(picture, _drawn(rng, self.degrees), self.interpolation, self.expand, self.fill)
 
 
 class RandomAffine(Transform):
-    """`affine` with random numbers: a rotation, a shift, a zoom (`scale`) and a shear.
+    """`affine` with a random rotation, translation, scale and shear.
 
     Args:
-        degrees: from -degrees to degrees, or from one of two numbers to the other.
-        translate: the largest shift across and down, as parts of width and height.
-        scale: the least and the largest, such as (0.8, 1.2).
-        shear: degrees along the rows, from -shear to shear or from one of two numbers to the other; of four numbers
-            the other two are for the columns.
+        degrees: the rotation, from -degrees to degrees, or between two numbers of degrees.
+        translate: the largest horizontal and vertical shift, as fractions of width and height.
+        scale: the smallest and the largest factor, such as (0.8, 1.2).
+        shear: degrees along the rows, from -shear to shear or between two numbers; with four numbers the last two are
+            for the columns.
     """
 
     def __init__(
@@ -371,11 +372,11 @@ class RandomAffine(Transform):
         _interpolation(interpolation)
         if len(self.translate) != 2 or not all(0 <= part <= 1 for part in self.translate):
             raise ValueError(
-                f"translate is {translate!r}; expected two parts of the picture, 0 to 1, such as (0.1, 0.1)"
+                f"translate is {translate!r}; expected two fractions of the picture, 0 to 1, such as (0.1, 0.1)"
             )
 
     def transform(self, picture: Any, rng: np.random.Generator) -> Any:
-        """The picture, turned, moved, zoomed and sheared."""
+        """The sheared, scaled, rotated and translated picture."""
         angle = _drawn(rng, self.degrees)
         height, width = _size(picture)
         shift = [round(rng.uniform(-part * n, part * n)) for part, n in zip(self.translate, (width, height))]
@@ -385,10 +386,10 @@ class RandomAffine(Transform):
 
 
 class ColorJitter(Transform):
-    """Random factors of brightness, contrast, saturation and hue, applied in random order.
+    """Changes brightness, contrast, saturation and hue by random factors, in random order.
 
-    Each is a number, for factors from 1 - number (at least 0) to 1 + number, of the hue from -number to number; or the
-    least and the largest factor.
+    Each argument is a number for factors from max(0, 1 - number) to 1 + number (for the hue from -number to number), or
+    a pair of the smallest and the largest factor.
     """
 
     def __init__(self, brightness: Range = 0, contrast: Range = 0, saturation: Range = 0, hue: Range = 0):
@@ -412,7 +413,7 @@ class ColorJitter(Transform):
 
 
 class Rescale(Transform):
-    """Floats of a picture: float32 (channels, H, W), its values times `factor`; by default from 0 to 1, as ToTensor."""
+    """The picture as float32 (channels, H, W), multiplied by `factor`; by default to 0 … 1, as ToTensor does."""
 
     def __init__(self, factor: float = 1 / 255):
         if not is_number(factor):
@@ -427,7 +428,7 @@ class Rescale(Transform):
 
 
 class Normalize(Transform):
-    """(x - mean) / std, of floats (channels, H, W); one number, or one for each channel."""
+    """(x - mean) / std for floats (channels, H, W); mean and std are one number, or one for each channel."""
 
     def __init__(self, mean: Range, std: Range):
         self.mean, self.std = mean, std
@@ -441,7 +442,7 @@ class Normalize(Transform):
         array = np.asarray(picture)
         if array.ndim != 3 or array.dtype.kind != "f":
             raise TypeError(
-                f"Normalize was given {array.dtype} of shape {array.shape}; expected floats (channels, H, W): put a "
+                f"Normalize was given {array.dtype} of shape {array.shape}; expected floats (channels, H, W): put "
                 "Rescale() before it"
             )
         mean, std = (np.asarray(value, array.dtype).reshape(-1, 1, 1) for value in (self.mean, self.std))
@@ -453,12 +454,16 @@ class Normalize(Transform):
 
 
 class MixUp:
-    """A dataset of pictures each mixed with another one, drawn at random, and their labels as vectors likewise.
+    """A dataset that mixes each picture, and its label as a vector, with a randomly drawn other one.
 
-    Each item is a dict with `pixel_values` (floats) and `label`; a picture counts for a part drawn from the Beta
-    distribution of `alpha` and `alpha` (Zhang et al., 2018), of which 1 is uniform.  What is drawn is a function of
-    seed, epoch and index.  Only training data is to be mixed, and the model's problem_type is to be
-    "single_label_classification": float labels otherwise mean several labels at once.
+    Each item is a dict with `pixel_values` (floats) and `label` (num_classes,).  The weight of the first picture is
+    drawn from Beta(alpha, alpha), which is uniform for alpha = 1 (Zhang et al., 2018).  The random numbers are a
+    function of seed, epoch and index.  Mix training data only, and set the model's problem_type to
+    "single_label_classification", since float labels otherwise mean several labels per picture.
+
+    Raises:
+        ValueError: alpha is not positive, or a label is not below `num_classes`.
+        TypeError: the pictures are not floats.
     """
 
     def __init__(self, dataset: Dataset, num_classes: int, alpha: float = 1.0, seed: int = 0, epoch: int = 0):
@@ -470,7 +475,7 @@ class MixUp:
         return len(self.dataset)
 
     def at_epoch(self, epoch: int) -> MixUp:
-        """The dataset as it is mixed in that epoch."""
+        """The dataset with the mixtures of that epoch."""
         return MixUp(at_epoch(self.dataset, epoch), self.num_classes, self.alpha, self.seed, epoch)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
@@ -480,10 +485,10 @@ class MixUp:
         for item in (first, second):
             if np.asarray(item["pixel_values"]).dtype.kind != "f":
                 raise TypeError(
-                    "MixUp mixes floats, and the pictures are not: give the dataset a transform that ends in Rescale()"
+                    "MixUp mixes floats, but the pictures are not: give the dataset a transform that ends in Rescale()"
                 )
             if not 0 <= item["label"] < self.num_classes:
-                raise ValueError(f"the label {item['label']} is not one of num_classes={self.num_classes}: 0 and up")
+                raise ValueError(f"the label is {item['label']}; expected 0 to {self.num_classes - 1}, by num_classes")
         labels = np.eye(self.num_classes, dtype=np.float32)
         return {
             **first,
@@ -493,12 +498,12 @@ class MixUp:
 
 
 def _drawn(rng: np.random.Generator, between: Sequence[float]) -> float:
-    """A number from the first to the second."""
+    """A random number between two numbers."""
     return rng.uniform(between[0], between[1])
 
 
 def _size(picture: Any) -> tuple[int, int]:
-    """Height and width."""
+    """The height and width of a picture."""
     if hasattr(picture, "convert"):
         return picture.height, picture.width
     shape = np.shape(picture)
@@ -507,12 +512,12 @@ def _size(picture: Any) -> tuple[int, int]:
 
 
 def _middle(size: int, part: int) -> int:
-    """Where the middle part begins, as torchvision rounds it."""
+    """Where a central part begins, rounded as by torchvision."""
     return round((size - part) / 2) if part <= size else -((part - size) // 2)
 
 
 def _interpolation(name: Any) -> int:
-    """Pillow's number of a kind of interpolation, given by its name, by that number, or as an enum of either."""
+    """Pillow's number for an interpolation, given as a name, as that number, or as an enum of either."""
     name = getattr(name, "value", name)
     if is_whole(name) and name in INTERPOLATIONS.values():
         return int(name)
@@ -528,7 +533,7 @@ def _fill(picture: Any, fill: Any) -> Any:
 
 
 def _pair(name: str, size: Size) -> tuple[int, int]:
-    """(height, width) of both or of one number; raises ValueError."""
+    """(height, width), from a pair or from one number for both.  Raises ValueError for anything else."""
     pair: Any = tuple(size) if np.iterable(size) else (size, size)
     if len(pair) != 2 or not all(is_whole(n, 1) for n in pair):
         raise ValueError(f"{name} is {size!r}; expected (height, width) or one number, whole and above 0")
@@ -536,12 +541,12 @@ def _pair(name: str, size: Size) -> tuple[int, int]:
 
 
 def _numbers(values: Any) -> tuple[float, ...]:
-    """A list of numbers as a tuple; () of anything else."""
+    """A list of numbers as a tuple; () for anything else."""
     return tuple(values) if np.iterable(values) and all(map(is_number, values)) else ()
 
 
 def _between(name: str, values: Any) -> tuple[float, ...]:
-    """(least, most), both above 0; raises ValueError."""
+    """(least, most), both above 0.  Raises ValueError for anything else."""
     pair = _numbers(values)
     if len(pair) != 2 or not 0 < pair[0] <= pair[1]:
         raise ValueError(f"{name} is {values!r}; expected (least, most), both above 0, such as (0.8, 1.2)")
@@ -549,7 +554,7 @@ def _between(name: str, values: Any) -> tuple[float, ...]:
 
 
 def _range(name: str, value: Range, least: float = -math.inf, most: float = math.inf) -> tuple[float, ...]:
-    """(-value, value), or the pairs that were given; raises ValueError."""
+    """(-value, value), or the given pairs.  Raises ValueError for numbers out of range."""
     pairs = (-value, value) if is_number(value) else _numbers(value)
     if len(pairs) not in (2, 4) or not all(least <= low <= high <= most for low, high in zip(pairs[::2], pairs[1::2])):
         within = "" if math.isinf(most) else f", from {least} to {most}"
@@ -558,7 +563,7 @@ def _range(name: str, value: Range, least: float = -math.inf, most: float = math
 
 
 def _factors(name: str, value: Range) -> tuple[float, ...]:
-    """(1 - value, 1 + value), at least 0, or the pair that was given; raises ValueError."""
+    """(1 - value, 1 + value), at least 0, or the given pair.  Raises ValueError for numbers below 0."""
     if not np.iterable(value):
         if not is_number(value) or value < 0:
             raise ValueError(f"{name} is {value!r}; expected a number of at least 0, or (least, most)")

@@ -1,4 +1,4 @@
-"""Labelled pictures from folders, from a file of paths, and in the formats of MNIST and CIFAR-10, each checked."""
+"""Reads and checks labelled pictures: from folders, from a file of paths, and in the formats of MNIST and CIFAR-10."""
 
 from __future__ import annotations
 
@@ -22,24 +22,27 @@ ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".
 IMAGE_COLUMNS = ("image", "path", "file_name", "file", "filename", "image_path")
 LABEL_COLUMNS = ("label", "class")
 SPLITS = {"train": ("train", "training"), "test": ("test", "val", "valid", "validation", "eval")}  # names of folders
-IDX = {"train": "train", "test": "t10k"}  # with which the names of MNIST's files begin
+IDX = {"train": "train", "test": "t10k"}  # how the names of MNIST's files begin
 IDX_KINDS = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 CIFAR = {"train": [f"data_batch_{i}" for i in range(1, 6)], "test": ["test_batch"]}
 CIFAR_CLASSES = list[str]("airplane automobile bird cat deer dog frog horse ship truck".split())
-MOST_BYTES = 1 << 34  # of an idx file
+MAX_BYTES = 1 << 34  # read from an idx file, whose header may declare any size
 
 
 class ImageDataset:
-    """Labelled pictures, one item each: {"pixel_values": what `transform` makes of the picture, "label": its class}.
+    """Labelled pictures, one item each: {"pixel_values": the transformed picture, "label": its class number}.
 
     Args:
-        images: paths of files, read when they are asked for, or uint8 arrays (H, W), (H, W, 1) or (H, W, 3).
+        images: paths of files, read when an item is requested, or uint8 arrays (H, W), (H, W, 1) or (H, W, 3).
         labels: the class number of each.
         classes: the names of the classes by number.
         transform: one of `minigrad.data.image_transforms`, such as a `Compose`, an AutoImageProcessor, or any function
-            of a picture: a Pillow image of a file, or else the array.  Without it a picture is an array uint8.
-        seed, epoch: what a transform draws is a function of these and the index, so it is the same with any number of
-            workers, and a DataLoader sets the epoch.
+            of a picture, which is a Pillow image if it comes from a file, and an array otherwise.  None gives uint8
+            arrays.
+        seed, epoch: the random numbers of a transform are a function of these and the index, so they are the same with
+            any number of workers.  A DataLoader sets the epoch.
+
+    Raises ValueError unless there is one label for each picture, a whole number from 0 to len(classes) - 1.
     """
 
     def __init__(
@@ -54,7 +57,7 @@ class ImageDataset:
         if len(images) != len(labels):
             raise ValueError(f"{len(images)} pictures and {len(labels)} labels; expected one label for each")
         if len(labels) and np.asarray(labels).dtype.kind not in "iu":
-            raise ValueError(f"the labels are {labels[0]!r} and the like; expected class numbers, whole, from 0")
+            raise ValueError(f"the labels are such as {labels[0]!r}; expected class numbers, whole, from 0")
         self.images, self.labels, self.classes = images, np.asarray(labels, np.int64), list(classes)
         if len(self.labels) and not 0 <= self.labels.min() <= self.labels.max() < len(self.classes):
             raise ValueError(
@@ -72,17 +75,17 @@ class ImageDataset:
             pixels = self.transform(pixels, np.random.default_rng([self.seed, self.epoch, int(index) % len(self)]))
         elif self.transform is not None:
             pixels = self.transform(pixels)
-        if isinstance(pixels, Mapping):  # of a processor, a batch of one
+        if isinstance(pixels, Mapping):  # from a processor, which returns a batch of one
             pixels = pixels["pixel_values"][0]
         return {"pixel_values": np.asarray(pixels), "label": int(self.labels[index])}
 
     def picture(self, index: int) -> Any:
-        """The picture before any transform: a Pillow image in RGB of a file, or the array."""
+        """The picture before any transform: a Pillow image in RGB if it comes from a file, otherwise the array."""
         image = self.images[index]
         return read_picture(image) if isinstance(image, (str, os.PathLike)) else image
 
     def at_epoch(self, epoch: int) -> ImageDataset:
-        """The same pictures, with what the transform draws in that epoch."""
+        """The same pictures, with the transform's random numbers for that epoch."""
         return ImageDataset(self.images, self.labels, self.classes, self.transform, self.seed, epoch)
 
     def select(self, indices: Sequence[int] | np.ndarray) -> ImageDataset:
@@ -106,24 +109,24 @@ def read_images(
     transform: Callable[..., Any] | None = None,
     seed: int = 0,
 ) -> ImageDataset:
-    """The labelled pictures at a path, whichever of these it is.
+    """The labelled pictures at a path, which is one of these:
 
     - a directory with a folder of pictures for each class, or with such directories called train and test (or val);
-    - a .csv, .tsv, .jsonl or .json file that names a picture (in a column `image`, `path` or `file_name`, beginning at
+    - a .csv, .tsv, .jsonl or .json file that names a picture (in a column `image`, `path` or `file_name`, relative to
       the file's own directory) and its class (`label`) in each row;
-    - a directory with MNIST's files, `train-images-idx3-ubyte` and so on, or others of that format, packed or not;
-    - a directory with CIFAR-10's files, of the version for Python (which is read without running what is in it) or the
+    - a directory with MNIST's files, `train-images-idx3-ubyte` and so on, or others of that format, compressed or not;
+    - a directory with CIFAR-10's files, in the Python version (whose pickles are read without running code) or the
       binary version.
 
     Args:
-        split: "train" or "test", where there are both; a directory or a file without parts is all of them.
+        split: "train" or "test", if there are both; a directory or a file that is not divided is returned whole.
         image_column, label_column: other names of the columns.
         transform, seed: as for `ImageDataset`.
 
     Raises:
-        FileNotFoundError, ValueError: in one line that names the file, and the line in it: nothing is there, a picture
-            is missing, damaged or ends too early, a folder is empty, or a file is not what its name says.
-        ImportError: files of pictures, and Pillow is not installed.
+        FileNotFoundError, ValueError: in one line that names the file, and the line in it: the path does not exist, a
+            picture is missing, damaged or truncated, a folder is empty, or a file does not have the format of its name.
+        ImportError: the pictures are files, and Pillow is not installed.
     """
     path = Path(path)
     if split not in SPLITS:
@@ -149,7 +152,7 @@ def read_images(
 
 
 def has_test_split(path: str | os.PathLike) -> bool:
-    """Whether `read_images(path, "test")` gives other pictures than `read_images(path)`."""
+    """Whether the path has a test part, so that `read_images(path, "test")` differs from `read_images(path)`."""
     path = Path(path)
     if not path.is_dir():
         return False
@@ -162,7 +165,7 @@ def has_test_split(path: str | os.PathLike) -> bool:
 
 
 def folders(path: Path) -> list[Path]:
-    """The directories in a directory, but for hidden ones."""
+    """The directories in a directory, except hidden ones."""
     return sorted(each for each in path.iterdir() if each.is_dir() and not each.name.startswith((".", "__")))
 
 
@@ -175,8 +178,8 @@ def split_folder(path: Path, split: str) -> Path:
     of_split = [each for each in inside if each.name.lower() in SPLITS[split]]
     if len(of_split) != 1:
         raise ValueError(
-            f"{path}: {len(of_split)} of its folders {', '.join(each.name for each in inside)} are for {split}; "
-            f"expected one, called {split}"
+            f"{path}: {len(of_split)} of its folders {', '.join(each.name for each in inside)} are for the split "
+            f"{split}; expected one, called {split}"
         )
     return of_split[0]
 
@@ -190,7 +193,7 @@ def from_folders(path: Path) -> tuple[list[Path], np.ndarray, list[str]]:
     for folder in inside:
         own = sorted(pictures_in(folder))
         if not own:
-            raise ValueError(f"{folder}: no picture in it (a .jpg, a .png or the like); add some, or remove the folder")
+            raise ValueError(f"{folder}: no picture in it (such as a .jpg or .png); add some, or remove the folder")
         paths += own
         examples += [Example("", folder.name)] * len(own)
     names = label_names(examples)
@@ -198,7 +201,7 @@ def from_folders(path: Path) -> tuple[list[Path], np.ndarray, list[str]]:
 
 
 def pictures_in(folder: Path) -> Iterator[Path]:
-    """The files in a folder, at any depth, whose name is that of a picture."""
+    """The files in a folder, at any depth, that have the ending of a picture."""
     for directory, _, names in os.walk(folder, followlinks=True):
         for name in names:
             if not name.startswith(".") and os.path.splitext(name)[1].lower() in ENDINGS:
@@ -206,7 +209,7 @@ def pictures_in(folder: Path) -> Iterator[Path]:
 
 
 def from_table(path: Path, image_column: str | None, label_column: str | None) -> tuple[list, np.ndarray, list[str]]:
-    """Paths, class numbers and class names by the rows of a file; raises FileNotFoundError or ValueError."""
+    """Paths, class numbers and class names from the rows of a file; raises FileNotFoundError or ValueError."""
     labels = (label_column,) if label_column else LABEL_COLUMNS
     paths, examples = [], []
     for where, named, row, file in table_rows(path, image_column, labels):
@@ -219,16 +222,16 @@ def from_table(path: Path, image_column: str | None, label_column: str | None) -
 def table_rows(
     path: Path, image_column: str | None, labels: Sequence[str] = ()
 ) -> Iterator[tuple[str, str, dict[str, Any], Path]]:
-    """Of each row of a file where it stands, where its columns are named, its fields, and the picture it names."""
+    """For each row of a file: its position, the position of the column names, its fields, and its picture's path."""
     images = (image_column,) if image_column else IMAGE_COLUMNS
     for where, named, row in read_rows(path, [images, *([labels] if labels else [])], "the name of a picture"):
         name = row[find_column(named, row, "image", images)]
         if not isinstance(name, str) or not name.strip():
-            raise ValueError(f"{where}: the name of the picture is {str(name)[:60]!r}; expected that of a file")
+            raise ValueError(f"{where}: the name of the picture is {str(name)[:60]!r}; expected the path of a file")
         file = path.parent / name.strip()
         if not file.is_file():
             raise FileNotFoundError(
-                f"{where}: {file} is not there; expected a picture, named from {path.parent or '.'} or from the root"
+                f"{where}: {file} does not exist; expected a picture, its path absolute or relative to {path.parent}"
             )
         yield where, named, row, file
 
@@ -239,7 +242,7 @@ def unlabelled_images(path: str | os.PathLike, image_column: str | None = None) 
     if path.is_dir():
         found = sorted(pictures_in(path))
         if not found:
-            raise ValueError(f"{path}: no picture in it (a .jpg, a .png or the like)")
+            raise ValueError(f"{path}: no picture in it (such as a .jpg or .png)")
     elif not path.is_file():
         raise FileNotFoundError(f"{path}: no such file or directory; expected pictures, or a file that names them")
     elif path.suffix.lower() in ENDINGS:
@@ -279,11 +282,11 @@ def find_idx(path: Path, split: str) -> tuple[Path, Path] | None:
 
 
 def read_idx(path: str | os.PathLike) -> np.ndarray:
-    """The array in a file of MNIST's format, which may be packed (.gz).
+    """The array in a file of MNIST's idx format, which may be compressed (.gz).
 
-    That is two zero bytes, the kind of the numbers, the number of axes, their lengths, and the numbers.
+    The format has two zero bytes, a code of the dtype, the number of axes, their lengths, and the values.
 
-    Raises ValueError, naming the file, if its beginning is another or its length does not fit.
+    Raises ValueError, naming the file, if its header is not of that form or does not match its size.
     """
     path = Path(path)
     try:
@@ -298,22 +301,22 @@ def read_idx(path: str | os.PathLike) -> np.ndarray:
             shape = tuple(np.frombuffer(lengths[: len(lengths) // 4 * 4], ">u4").tolist())
             dtype = np.dtype(IDX_KINDS[head[2]])
             size = prod(shape) * dtype.itemsize
-            body = file.read(min(size, MOST_BYTES) + 1) if len(shape) == head[3] else b""
+            body = file.read(min(size, MAX_BYTES) + 1) if len(shape) == head[3] else b""
     except (OSError, EOFError, zlib.error) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise ValueError(f"{path}: not unpacked: {error}; if it is damaged, copy it again") from None
+        raise ValueError(f"{path}: cannot be decompressed: {error}; if it is damaged, copy it again") from None
     if len(shape) != head[3] or len(body) != size:
         more = "more" if len(body) > size else f"{len(body)}"
         raise ValueError(
-            f"{path}: its beginning says {' × '.join(map(str, shape)) or 'nothing of its size'}, {size} bytes, and "
-            f"there are {more}; if it is damaged, copy it again"
+            f"{path}: its header declares {' × '.join(map(str, shape)) or 'no shape'}, {size} bytes, but there are "
+            f"{more}; if it is damaged, copy it again"
         )
     return np.frombuffer(body, dtype).reshape(shape).astype(dtype.newbyteorder("="))
 
 
 def from_idx(images: Path, labels: Path) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Pictures uint8 (N, H, W), class numbers, and their names, the digits or as many numbers as there are classes."""
+    """Pictures uint8 (N, H, W), class numbers (N,), and the names of the classes, "0" to "9" or beyond."""
     pictures, classes = read_idx(images), read_idx(labels)
     for file, array, axes in ((images, pictures, (3, 4)), (labels, classes, (1,))):
         if array.dtype != np.uint8 or array.ndim not in axes:
@@ -322,7 +325,9 @@ def from_idx(images: Path, labels: Path) -> tuple[np.ndarray, np.ndarray, list[s
                 f"{'axes, pictures' if axes[0] > 1 else 'axis, labels'}"
             )
     if len(pictures) != len(classes):
-        raise ValueError(f"{images}: {len(pictures)} pictures, but {len(classes)} labels in {labels}: expected as many")
+        raise ValueError(
+            f"{images}: {len(pictures)} pictures, but {len(classes)} labels in {labels}; expected one each"
+        )
     if not len(pictures):
         raise ValueError(f"{images}: no picture in it; expected at least one")
     return pictures, classes, [str(i) for i in range(max(10, int(classes.max()) + 1))]
@@ -345,14 +350,14 @@ def find_cifar(path: Path, split: str) -> list[Path] | None:
 
 
 def from_cifar(files: Sequence[Path]) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Pictures uint8 (N, 32, 32, 3), class numbers and names."""
+    """Pictures uint8 (N, 32, 32, 3), class numbers (N,) and the names of the classes."""
     rows, labels = zip(*(read_cifar(file) for file in files), strict=True)
     pictures = np.concatenate(rows).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
     return np.ascontiguousarray(pictures), np.concatenate(labels), CIFAR_CLASSES
 
 
 def read_cifar(file: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Of one file the pictures as rows of 3072 bytes, and their labels; raises ValueError, naming it."""
+    """The pictures of one file, as rows of 3072 bytes, and their labels; raises ValueError that names the file."""
     if file.suffix == ".bin":
         body = np.fromfile(file, np.uint8)
         if not body.size or body.size % 3073:
@@ -365,29 +370,29 @@ def read_cifar(file: Path) -> tuple[np.ndarray, np.ndarray]:
             rows, labels = np.asarray(found[b"data"]), np.asarray(found[b"labels"])
         except OSError:
             raise
-        except Exception as error:  # unpickling raises whatever comes of damaged bytes
-            told = " ".join(str(error).split())[:200] or type(error).__name__
+        except Exception as error:  # unpickling damaged bytes may raise any exception
+            fault = " ".join(str(error).split())[:200] or type(error).__name__
             raise ValueError(
-                f"{file}: not a batch of CIFAR-10 for Python ({told}); if it is damaged, copy it again"
+                f"{file}: not a batch of CIFAR-10 for Python ({fault}); if it is damaged, copy it again"
             ) from None
         if rows.dtype != np.uint8 or rows.ndim != 2 or rows.shape[1] != 3072 or labels.shape != (len(rows),):
             raise ValueError(
                 f"{file}: data is {rows.dtype} {rows.shape}, labels {labels.shape}; expected uint8 (N, 3072) and (N,)"
             )
     if labels.dtype.kind not in "iu" or not len(labels) or not 0 <= labels.min() <= labels.max() < len(CIFAR_CLASSES):
-        raise ValueError(f"{file}: labels that are not 0 to 9; is it CIFAR-10?")
+        raise ValueError(f"{file}: its labels are not whole numbers from 0 to 9; expected a file of CIFAR-10")
     return rows, labels
 
 
 class _Arrays(pickle.Unpickler):
-    """Reads a pickle of arrays, numbers and text, and refuses whatever else could run in it."""
+    """Reads a pickle of arrays, numbers and text, and refuses everything else, which might run code."""
 
     ALLOWED = frozenset(
         {("multiarray", "_reconstruct"), ("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")}
     )
 
     def find_class(self, module: str, name: str) -> Any:
-        """The three functions of NumPy that make an array, and the one that makes its bytes."""
+        """The functions that build an array: three of NumPy, and `_codecs.encode` for its bytes."""
         last = module.rpartition(".")[2]
         if module.partition(".")[0] not in ("numpy", "_codecs") or (last, name) not in self.ALLOWED:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}, which a file of arrays does not")

@@ -1,4 +1,4 @@
-"""Pictures in files and in arrays, as Pillow images: what is read, and what is refused."""
+"""Reads pictures from files and arrays as Pillow images, and refuses those that are damaged, huge or programs."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 
-# no programs
+# Formats that Pillow decodes without running a program, as EPS would.
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF", "TGA", "ICO")
-# of a picture in a file: so many pixels, or more in a large file
-MAX_SIDE, MAX_READ, MAX_PER_BYTE = 1 << 17, 1 << 26, 32
-ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND", "GIF": b";"}  # near the end of a whole file of these formats
-TAIL = 64  # bytes, among which that is looked for
+# Limits in pixels: of a side, and of a picture; a large file may have more, but only so many for each of its bytes.
+MAX_SIDE, MAX_PIXELS, MAX_PER_BYTE = 1 << 17, 1 << 26, 32
+ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND", "GIF": b";"}  # marks near the end of a complete file
+TAIL = 64  # bytes at the end of a file in which to search for the mark
 
 
 def pillow() -> Any:
-    """The package PIL with its modules of pictures; raises ImportError that says how to install it."""
+    """The package PIL with the modules needed here.  Raises ImportError that says how to install it."""
     try:
         import PIL.Image
         import PIL.ImageEnhance
@@ -30,23 +30,23 @@ def pillow() -> Any:
 
 
 def read_picture(path: str | os.PathLike | bytes) -> Any:
-    """The picture in a file, or in its bytes, a Pillow image in RGB, turned as its EXIF entry says.
+    """The picture in a file, or in the bytes of one, a Pillow image in RGB, rotated as its EXIF entry says.
 
     Raises:
-        OSError, ValueError: the file is missing, damaged, no picture, or says that it is very large.
+        OSError, ValueError: the file is missing, damaged, not a picture, or declares a very large size.
         ImportError: Pillow is not installed.
     """
     with opened(path) as picture:
         picture.load()
-        with suppress(Exception):  # of a damaged EXIF entry; the picture itself is whole
+        with suppress(Exception):  # a damaged EXIF entry does not damage the picture
             pillow().ImageOps.exif_transpose(picture, in_place=True)
         return rgb(picture)
 
 
 def check_picture(path: str | os.PathLike) -> None:
-    """Refuse a file that is no picture, says that it is very large, or ends too early, without reading all of it.
+    """Refuse a file that is not a picture, declares a very large size, or is truncated, without decoding it.
 
-    A file without the mark with which its format ends is read in full, since something may follow the picture.
+    A file without its format's end mark is decoded to decide, because other data may follow the picture.
 
     Raises:
         OSError, ValueError, ImportError: as `read_picture` does.
@@ -63,7 +63,7 @@ def check_picture(path: str | os.PathLike) -> None:
 
 @contextmanager
 def opened(path: str | os.PathLike | bytes) -> Iterator[Any]:
-    """The picture in a file, whose pixels are not read yet; what goes wrong in the block names the file."""
+    """The picture in a file, or in the bytes of one, not yet decoded; errors in the block get the name of the file."""
     PIL = pillow()
     source, size = (BytesIO(path), len(path)) if isinstance(path, bytes) else (path, None)
     path = "the file that was sent" if isinstance(path, bytes) else path
@@ -73,31 +73,29 @@ def opened(path: str | os.PathLike | bytes) -> Iterator[Any]:
             if picture.format not in FORMATS:
                 raise ValueError(f"it is in the format {picture.format}: expected a JPEG, a PNG or the like")
             width, height = picture.size
-            if max(width, height) > MAX_SIDE or width * height > max(MAX_READ, MAX_PER_BYTE * size):
+            if max(width, height) > MAX_SIDE or width * height > max(MAX_PIXELS, MAX_PER_BYTE * size):
                 raise ValueError(
-                    f"it says that it is {width} × {height} pixels, in a file of {size} bytes: expected "
-                    f"at most {MAX_SIDE} on a side and {MAX_READ} in all, or {MAX_PER_BYTE} for each "
-                    "byte; scale it down"
+                    f"it declares {width} × {height} pixels in a file of {size} bytes: expected at most {MAX_SIDE} on "
+                    f"a side, and {MAX_PIXELS} in all or {MAX_PER_BYTE} for each byte; scale it down"
                 )
             yield picture
     except (FileNotFoundError, PermissionError, IsADirectoryError):
         raise
     except PIL.UnidentifiedImageError:
         raise ValueError(f"{path} is not a picture that Pillow can read: expected a JPEG, a PNG or the like") from None
-    except Exception as error:  # Pillow's readers raise whatever comes of damaged bytes
-        told = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"{path} was not read as a picture: {told[:300]}; if it is damaged, copy it again") from None
+    except Exception as error:  # Pillow's decoders may raise any exception for damaged bytes
+        fault = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{path} was not read as a picture: {fault[:300]}; if it is damaged, copy it again") from None
 
 
 def rgb(picture: Any) -> Any:
-    """A Pillow image in RGB; of 16 bits the upper 8 remain, as Pillow does it for colours."""
+    """A Pillow image in RGB; 16-bit values keep their upper 8 bits, as Pillow does for colours."""
     if picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format == "PNG"):  # a PNG has 16 bits
         picture = pillow().Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
     if picture.mode in ("I", "F"):
         kind = "whole numbers" if picture.mode == "I" else "floats"
         raise ValueError(
-            f"the picture has 32-bit {kind}, of which nothing says how much is white: make it an array of "
-            "uint8, 0 to 255"
+            f"the picture has 32-bit {kind}, and its value for white is unknown: make it an array of uint8, 0 to 255"
         )
     return picture.convert("RGB")
 

@@ -14,9 +14,9 @@ SQUAD = '{"data": [{"paragraphs": [{"context": "...", "qas": [{"id": "...", "que
 
 
 class Question(NamedTuple):
-    """A question, the text that it is about, and its answers: each a text and where it begins.
+    """A question, the text that it is about, and its answers: the text of each and the character where it begins.
 
-    [] means that the context does not have the answer, None that it is to be found.
+    `answers` is [] if the context has no answer, and None if they are to be predicted.
     """
 
     id: str
@@ -28,12 +28,12 @@ class Question(NamedTuple):
 def read_questions(path: str | Path, labelled: bool = True) -> list[Question]:
     """The questions of a file, in order.
 
-    A .json file has SQuAD's form, of version 1 or 2, or is a list of objects as they stand on the lines of a .jsonl
-    file: question, context and answers, a list of objects with text and answer_start or, as in Hugging Face's
-    datasets, an object with lists of both.  With `labelled=False` answers are not looked at.
+    A .json file has SQuAD's format, version 1 or 2, or is a list of the objects that a .jsonl file has on its lines:
+    question, context and answers, a list of objects with text and answer_start or, as in Hugging Face's datasets, an
+    object with lists of both.  With `labelled=False` answers are ignored.
 
-    Raises OSError for a missing file and ValueError, naming the file and the question, for anything else: an entry
-    that is missing, an answer that does not stand where it is said to.
+    Raises OSError for a missing file and ValueError, naming the file and the question, for anything else, such as a
+    missing entry, or an answer that is not found at its answer_start.
     """
     path = Path(path)
     if path.suffix.lower() not in (".json", ".jsonl") and not path.is_dir():
@@ -49,7 +49,7 @@ def read_questions(path: str | Path, labelled: bool = True) -> list[Question]:
 
 
 def squad_questions(path: str, whole: dict[str, Any], labelled: bool) -> Iterator[Question]:
-    """The questions of SQuAD's form."""
+    """The questions of an object in SQuAD's format."""
     for i, article in enumerate(entries(path, whole, "data"), 1):
         for j, paragraph in enumerate(entries(f"{path}: article {i}", article, "paragraphs"), 1):
             where = f"{path}: article {i}, paragraph {j}"
@@ -61,7 +61,7 @@ def squad_questions(path: str, whole: dict[str, Any], labelled: bool) -> Iterato
 
 
 def entries(where: str, holder: Any, name: str) -> list[Any]:
-    """A list under a name of an object."""
+    """The list that an object has under `name`."""
     found = holder.get(name) if isinstance(holder, dict) else None
     if not isinstance(found, list):
         raise ValueError(f"{where}: there is no list {name!r}; expected {SQUAD}")
@@ -69,7 +69,7 @@ def entries(where: str, holder: Any, name: str) -> list[Any]:
 
 
 def question_of(where: str, row: dict[str, Any], labelled: bool) -> Question:
-    """A question from an object."""
+    """The question that an object describes."""
     texts = []
     for name in ("question", "context"):
         if not isinstance(text := row.get(name), str) or not text.strip():
@@ -97,7 +97,7 @@ def question_of(where: str, row: dict[str, Any], labelled: bool) -> Question:
 
 
 def checked_answer(where: str, answer: Any, context: str) -> tuple[str, int]:
-    """(text, where it begins) of an object with these."""
+    """(text, first character) of an answer, from an object with text and answer_start."""
     text, start = (answer.get(name) for name in ("text", "answer_start")) if isinstance(answer, dict) else (None, None)
     if not isinstance(text, str) or not text.strip() or isinstance(start, bool) or not isinstance(start, int):
         raise ValueError(
@@ -105,6 +105,6 @@ def checked_answer(where: str, answer: Any, context: str) -> tuple[str, int]:
         )
     if context[max(start, 0) : start + len(text)] != text or start < 0:
         at = context.find(text)
-        told = f"it stands at {at}" if at >= 0 else "it stands nowhere in the context"
-        raise ValueError(f"{where}: the answer {shown(repr(text))} does not stand at character {start}: {told}")
+        found = f"it is at {at}" if at >= 0 else "the context does not contain it"
+        raise ValueError(f"{where}: the answer {shown(repr(text))} is not at character {start}: {found}")
     return text, start

@@ -157,7 +157,7 @@ def csv_rows(path: Path, source: str, wanted: Sequence[Sequence[str]]) -> list[R
     finally:
         csv.field_size_limit(limit)
     if delimiter != usual:
-        warn(f"{path}: the fields are divided by {DELIMITERS[delimiter]}, not by {DELIMITERS[usual]}, and were read so")
+        warn(f"{path}: the fields are separated by {DELIMITERS[delimiter]}, not by {DELIMITERS[usual]}")
     return rows
 
 
@@ -267,9 +267,9 @@ def label_name(where: str, label: Any) -> str:
     if label is None or isinstance(label, str):
         raise ValueError(f"{where}: the label is missing; give every text one, or remove the line")
     hint = (
-        ": is it a regression? Then pass problem_type='regression'"
+        ": for a regression pass problem_type='regression'"
         if isinstance(label, float)
-        else ": does a text have several labels? Then pass problem_type='multi_label_classification'"
+        else ": for several labels per text pass problem_type='multi_label_classification'"
         if isinstance(label, list)
         else ""
     )
@@ -280,7 +280,7 @@ def label_name(where: str, label: Any) -> str:
 
 
 def label_names_of(where: str, label: Any, separator: str = ";") -> tuple[str, ...]:
-    """Several labels, from a list of strings or integers, or from a text in which `separator` stands between them."""
+    """Several labels, from a list of strings or integers, or from a text that `separator` divides."""
     if label is None:
         raise ValueError(f"{where}: the labels are missing; give an empty list or text for a text without a label")
     names = [name for name in label.split(separator) if name.strip()] if isinstance(label, str) else label

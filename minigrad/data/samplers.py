@@ -1,4 +1,4 @@
-"""Which items a pass takes, in which order and how often, for DataLoader(sampler=...)."""
+"""Samplers, which choose the items of a pass, their order and how often each comes, for DataLoader(sampler=...)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ..errors import is_whole
 
 @runtime_checkable
 class Sampler(Protocol):
-    """What a DataLoader asks for the items of a pass: their number, and their indices."""
+    """The choice of the items of a pass, as DataLoader uses it: their number and their indices."""
 
     def __len__(self) -> int: ...
 
     def indices(self, rng: np.random.Generator, /) -> np.ndarray:
-        """The indices of the items of a pass, drawn from a generator that is a function of seed and epoch."""
+        """The indices of the items of a pass, int64; `rng` is a function of the loader's seed and the epoch."""
         ...
 
 
@@ -50,8 +50,8 @@ class WeightedRandomSampler:
     """`num_samples` items, each drawn with a probability in proportion to its weight, by default with replacement.
 
     Raises:
-        ValueError: the weights are not finite and nonnegative, all zero, or, without replacement, fewer of them are
-            positive than items are to be drawn.
+        ValueError: a weight is negative or not finite, all are zero, or, without replacement, there are fewer positive
+            weights than items to draw.
     """
 
     def __init__(self, weights: Sequence[float] | np.ndarray, num_samples: int, replacement: bool = True):

@@ -12,18 +12,18 @@ from .readers import Example
 
 
 def fold(text: str) -> str:
-    """The text without differences of white space, case and Unicode's form: what folds alike counts as identical."""
+    """The text with white space, case and Unicode form unified; texts that fold alike count as identical."""
     return unicodedata.normalize("NFC", " ".join(text.split()).casefold())
 
 
 def split(
     examples: Sequence[Example], eval_fraction: float = 0.2, seed: int = 0
 ) -> tuple[list[Example], list[Example]]:
-    """(training examples, evaluation examples), both in their original order, no text on both sides.
+    """(training examples, evaluation examples), both in their original order, with no text in both.
 
-    Of each label, `eval_fraction` of the examples is held out (rounded, at least one, fewer if copies of a text do not
-    fit), but never all, so that no label occurs only in evaluation.  A text with several labels cannot be evaluated and
-    stays in training.  The split depends on the examples and `seed` alone.
+    For each label, `eval_fraction` of the examples is held out (rounded, at least one, fewer if copies of a text do not
+    fit), but never all, so that no label occurs only in evaluation.  A text whose copies have different labels cannot
+    be evaluated and stays in training.  The split depends only on the examples and `seed`.
 
     Raises ValueError if the fraction is not between 0 and 1 or nothing could be held out.
     """
@@ -60,11 +60,9 @@ def split(
 def split_by_key(
     examples: Sequence[Any], eval_fraction: float, seed: int, key: Callable[[Any], str]
 ) -> tuple[list[Any], list[Any]]:
-    """(training examples, evaluation examples) as `split` makes them of examples without a class.
+    """(training examples, evaluation examples) for examples without a class; those with equal `key`s stay together.
 
-    Examples whose `key` is the same text stay together.
-
-    Raises ValueError if the fraction is not between 0 and 1 or all have the same key.
+    Raises ValueError if the fraction is not between 0 and 1 or all examples have the same key.
     """
     check_fraction(eval_fraction)
     groups = defaultdict(list)
@@ -88,6 +86,6 @@ def split_by_key(
 
 
 def check_fraction(eval_fraction: float) -> None:
-    """Raises ValueError if the part to hold out is none."""
+    """Raise ValueError unless the fraction to hold out is between 0 and 1."""
     if not is_number(eval_fraction) or not 0 < eval_fraction < 1:
         raise ValueError(f"eval_fraction is {eval_fraction!r}; expected a number between 0 and 1, such as 0.2")

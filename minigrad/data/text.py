@@ -84,8 +84,7 @@ class DataCollatorWithPadding:
     are filled with 0.  Everything else, such as `pixel_values`, is stacked; Python floats become float32.
 
     `label`, or `labels`, becomes `labels` and keeps its kind: whole numbers int64, floats float32, vectors (texts,
-    size), and lists with an entry for each token (texts, longest text), filled with -100, which counts for nothing in a
-    loss.
+    size), and lists with an entry for each token (texts, longest text), padded with -100, which losses ignore.
 
     Raises ValueError if the items differ in their keys or in their shapes, if labels are not numbers, or if texts must
     be padded and `pad_token_id` is None; TypeError for items that are not dicts.
@@ -169,14 +168,14 @@ def numbers(name: str, entry: Any) -> np.ndarray:
     if array.dtype.kind not in "biuf":
         if labels:
             raise ValueError(
-                f"the label {entry!r} is no number; expected a class number, a float, or a list of them: for "
+                f"the label {entry!r} is not a number; expected a class number, a float, or a list of them: for "
                 "names of classes, type label_ids(examples, label_names(examples))"
             )
         raise ValueError(
-            f"{name!r} holds {str(entry)[:40]!r}, which is no array of numbers: leave it out of the dataset, "
+            f"{name!r} holds {str(entry)[:40]!r}, which is not an array of numbers: leave it out of the dataset, "
             "or pass a data_collator of your own"
         )
-    if not array.size and isinstance(given, Sequence):  # no ids, of which NumPy makes floats
+    if not array.size and isinstance(given, Sequence):  # an empty list, which NumPy turns into floats
         return array.astype(np.int64)
     if isinstance(given, np.ndarray) and (array.dtype.kind == "f" or not labels and name != "input_ids"):
         return array

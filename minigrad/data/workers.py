@@ -1,4 +1,4 @@
-"""Batches made ahead of time, in threads or in processes, and given in the order in which they were asked for."""
+"""Makes batches ahead of time, in threads or in processes, and returns them in the order of their requests."""
 
 from __future__ import annotations
 
