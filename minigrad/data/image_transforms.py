@@ -165,7 +165,7 @@ def adjust_saturation(picture: Any, factor: float) -> Any:
 
 @on_pictures
 def adjust_hue(picture: Any, factor: float) -> Any:
-    """The picture with its hues shifted by a fraction of the colour circle, -0.5 to 0.5; grey pictures do not change."""
+    """The picture with its hues shifted by a fraction of the colour circle, -0.5 to 0.5; grey ones do not change."""
     if not -0.5 <= factor <= 0.5:
         raise ValueError(f"the hue's factor is {factor}; expected -0.5 to 0.5, a fraction of the colour circle")
     if picture.mode == "L":
