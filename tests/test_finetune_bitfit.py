@@ -41,5 +41,5 @@ def test_of_some_layers_and_with_the_head():
 
 
 def test_a_model_without_biases_is_refused():
-    with pytest.raises(ValueError, match="LlamaModel has no bias to train: LoraConfig and IA3Config need none"):
+    with pytest.raises(ValueError, match="LlamaModel has no bias to train: use LoraConfig or IA3Config"):
         get_peft_model(LlamaModel(LlamaConfig(**BERT), rng=0), BitFitConfig())

@@ -60,7 +60,7 @@ def test_what_is_usual_for_a_family():
 
 
 def test_targets_named_by_hand_are_multiplied_where_it_is_usual_for_the_family(tmp_path):
-    """The name "dense" hits layers of both kinds, so the file names them one by one."""
+    """The name "dense" matches layers of both kinds, so the file names them one by one."""
     model = get_peft_model(BertModel(BertConfig(**SIZES), rng=0), IA3Config(target_modules=["key", "dense"]), rng=0)
     layer = model.encoder.layer[0]
     shapes = [part.ia3_l["default"].shape for part in (layer.output.dense, layer.intermediate.dense)]
@@ -73,7 +73,7 @@ def test_targets_named_by_hand_are_multiplied_where_it_is_usual_for_the_family(t
 
 
 def test_feedforward_modules_that_hit_no_target_are_refused():
-    with pytest.raises(ValueError, match="feedforward_modules has 'dense', which hits none of the target_modules"):
+    with pytest.raises(ValueError, match="feedforward_modules has 'dense', which matches none of the target_modules"):
         get_peft_model(
             BertModel(BertConfig(**SIZES), rng=0), IA3Config(target_modules=["key"], feedforward_modules=["dense"])
         )
@@ -83,5 +83,5 @@ def test_other_methods_are_not_mixed_in():
     from minigrad.finetune import LoraConfig
 
     model = get_peft_model(nn.Sequential(nn.Linear(3, 3)), IA3Config(target_modules=["0"]))
-    with pytest.raises(ValueError, match="has adapters of IA3Config and cannot have one of LoraConfig"):
+    with pytest.raises(ValueError, match="has adapters of IA3Config, so it cannot have one of LoraConfig"):
         model.add_adapter("other", LoraConfig(target_modules=["0"]))

@@ -178,9 +178,9 @@ def test_a_convolution_of_groups_is_adapted_but_not_merged():
     model = Net(nn.Conv2d(4, 4, 3, groups=2, rng=0))
     get_peft_model(model, LoraConfig(r=2, target_modules=["layer"]), rng=0)
     assert model(np.ones((1, 4, 5, 5), "f4")).shape == (1, 4, 3, 3)
-    with pytest.raises(ValueError, match="convolution of 2 groups .* cannot be merged"):
+    with pytest.raises(ValueError, match="convolution with 2 groups .* cannot be merged"):
         model.merge_adapter()
-    with pytest.raises(ValueError, match="takes a rank that is a multiple of them, not 3"):
+    with pytest.raises(ValueError, match="the rank is 3; expected a multiple of 2"):
         get_peft_model(Net(nn.Conv2d(4, 4, 3, groups=2, rng=0)), LoraConfig(r=3, target_modules=["layer"]))
 
 
@@ -252,6 +252,6 @@ def test_weighted_sums_that_cannot_be():
     with pytest.raises(ValueError, match=r"the ranks of default, narrow at 0 are \[2, 1\]"):  # not broadcast
         model.add_weighted_adapter(["default", "narrow"], [1, 1], "x", "linear")
     grouped = get_peft_model(Net(nn.Conv2d(4, 4, 3, groups=2, rng=0)), LoraConfig(r=2, target_modules=["layer"]))
-    with pytest.raises(ValueError, match="layer is a convolution of 2 groups, of which adapters cannot be added"):
+    with pytest.raises(ValueError, match="layer is a convolution with 2 groups, whose adapters cannot be added"):
         grouped.add_weighted_adapter(["default"], [1.0], "x", "cat")
     assert "x" not in model.peft_config and "x" not in grouped.peft_config

@@ -240,25 +240,28 @@ def test_a_head_that_no_file_had_is_trained(tmp_path):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"target_modules": ["querry"]}, "'querry' hits no module of Bert.*; the nearest names are query"),
-        ({"target_modules": ["query", "c_attn"]}, "'c_attn' hits no module"),
+        ({"target_modules": ["querry"]}, "'querry' matches no module of Bert.*; the nearest names are query"),
+        ({"target_modules": ["query", "c_attn"]}, "'c_attn' matches no module"),
         ({"target_modules": "query"}, r"give a list for names, \['query'\]"),
-        ({"target_modules": "**.query"}, "no regular expression .*give a list of names"),
-        ({"exclude_modules": "**.query"}, "exclude_modules is .*, which is no regular expression"),
-        ({"target_modules": ["attention"]}, "a Group, which cannot be adapted, only Linear, Embedding"),
+        ({"target_modules": "**.query"}, "not a regular expression .*give a list of names"),
+        ({"exclude_modules": "**.query"}, "exclude_modules is .*, which is not a regular expression"),
+        ({"target_modules": ["attention"]}, "a Group; expected a layer that can be adapted .Linear, Embedding"),
         ({"modules_to_save": ["clasifier"]}, "modules_to_save has 'clasifier'.*nearest names are classifier"),
         ({"rank_pattern": {"key": 2}}, "has 'key', which matches the end of no target"),
         ({"layers_to_transform": [7]}, "no target is in layer 7: they are in 0, 1"),
         ({"layers_to_transform": [0, 7]}, "no target is in layer 7: they are in 0, 1"),
         ({"layers_to_transform": [0], "layers_pattern": "layr"}, "they are in no layer, by layers_pattern"),
-        ({"exclude_modules": ["kay"]}, "exclude_modules: 'kay' hits no module of .*nearest names are key"),
-        ({"exclude_modules": ".*kay"}, "exclude_modules: '.*kay' hits no module"),
-        ({"exclude_modules": ".*query"}, "'query' hits .*query, which is left out, for exclude_modules is .*query"),
-        ({"target_modules": ["query", "classifier"], "task_type": "SEQ_CLS"}, "'classifier' hits .*is left out"),
+        ({"exclude_modules": ["kay"]}, "exclude_modules: 'kay' matches no module of .*nearest names are key"),
+        ({"exclude_modules": ".*kay"}, "exclude_modules: '.*kay' matches no module"),
+        (
+            {"exclude_modules": ".*query"},
+            "'query' matches .*query, which is left out, since exclude_modules is .*query",
+        ),
+        ({"target_modules": ["query", "classifier"], "task_type": "SEQ_CLS"}, "'classifier' matches .*is left out"),
         ({"target_modules": []}, 'target_modules is empty: give some of the names .*, or "all-linear"'),
     ],
 )
-def test_a_pattern_that_hits_nothing_is_refused_and_the_model_unchanged(options, told):
+def test_a_pattern_that_matches_nothing_is_refused_and_the_model_unchanged(options, told):
     model = bert()
     with pytest.raises(ValueError, match=told):
         get_peft_model(model, LoraConfig(**{"target_modules": ["query"], **options}))
@@ -276,11 +279,14 @@ def test_a_pattern_that_hits_nothing_is_refused_and_the_model_unchanged(options,
         ({"lora_alpha": "16"}, "lora_alpha is '16'; expected a number"),
         ({"lora_alpha": float("nan")}, "lora_alpha is nan"),
         ({"alpha_pattern": {"query": "3"}}, "lora_alpha of query is '3'"),
-        ({"rank_pattern": {"(": 3}}, "rank_pattern has '.', which is no regular expression"),
-        ({"layers_to_transform": 0, "layers_pattern": "("}, "layers_pattern has '.', which is no regular expression"),
+        ({"rank_pattern": {"(": 3}}, "rank_pattern has '.', which is not a regular expression"),
+        (
+            {"layers_to_transform": 0, "layers_pattern": "("},
+            "layers_pattern has '.', which is not a regular expression",
+        ),
         ({"layers_to_transform": "0"}, "layers_to_transform is '0'; expected numbers of layers"),
         ({"layers_to_transform": [-1]}, "layers_to_transform is -1; expected numbers of layers"),
-        ({"use_dora": True, "lora_bias": True}, "do not go together"),
+        ({"use_dora": True, "lora_bias": True}, "cannot be combined"),
         ({"bias": "some"}, "bias is 'some'; expected 'none', 'all' or 'lora_only'"),
         ({"task_type": "CLS"}, "task_type is 'CLS'; expected None or one of 'SEQ_CLS'"),
         ({"init_lora_weights": "pissa_niter_4"}, "changes the weights of the model itself"),
@@ -354,11 +360,11 @@ def test_files_of_another_model_or_version(tmp_path):
     with pytest.raises(ValueError, match=r"lora_A.weight is \(4, 16\), here \(4, 32\).*load the model that it was"):
         PeftModel.from_pretrained(other, tmp_path)
     assert type(other) is BertForSequenceClassification and all(p.requires_grad for p in other.parameters())
-    with pytest.raises(ValueError, match="it has .*layer.1.* which have no place here"):
+    with pytest.raises(ValueError, match="it has .*layer.1.* which the adapter does not have"):
         PeftModel.from_pretrained(bert(num_hidden_layers=1), tmp_path)
     with pytest.raises(ValueError, match="it lacks .*layer.2"):
         PeftModel.from_pretrained(bert(num_hidden_layers=3), tmp_path)
-    with pytest.raises(ValueError, match="an adapter of another model: 'query' hits no module of Sequential"):
+    with pytest.raises(ValueError, match="an adapter of another model: 'query' matches no module of Sequential"):
         PeftModel.from_pretrained(nn.Sequential(nn.Linear(3, 3)), tmp_path)
     bert().save_pretrained(tmp_path / "model")
     with pytest.raises(FileNotFoundError, match="adapter_config.json is missing: expected the directory of an adapter"):
@@ -406,7 +412,7 @@ def test_refusals(tmp_path):
     with pytest.warns(UserWarning, match=r"default is merged and is not trained: type model.unmerge_adapter\(\) first"):
         model.train()
     model.eval().unmerge_adapter()
-    with pytest.raises(ValueError, match="nothing to merge: give some of default, other"):
+    with pytest.raises(ValueError, match="none is merged: give some of default, other"):
         model.merge_adapter([])
     (tmp_path / "file").touch()
     with pytest.raises(NotADirectoryError, match="file is a file: expected a directory to save to"):

@@ -157,7 +157,7 @@ def test_a_template_longer_than_the_model_is_refused(tmp_path, more):
     with pytest.raises(ValueError) as caught:
         PromptClassifier(model, tokenizer, f"{{text}} {'the ' * (5 if more else 12)}{{mask}}", VERBALIZER, **more)
     told = "fewer or shorter demonstrations" if more else "a shorter template"
-    assert f"and the model reads 12, so that no room is left for a text: give {told}" in str(caught.value)
+    assert f"but the model reads 12, which leaves no room for a text: give {told}" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -236,7 +236,9 @@ def test_a_damaged_prompt_json_is_refused_in_a_line(masked, tmp_path):
 def test_a_head_that_no_checkpoint_has_is_warned_of_until_it_is_trained(tmp_path):
     _, tokenizer = bert(tmp_path)
     model = BertForMaskedLM.from_pretrained(tmp_path, rng=0)
-    with pytest.warns(UserWarning, match="head of this BertForMaskedLM is in no checkpoint.*noise until it is trained"):
+    with pytest.warns(
+        UserWarning, match="head of this BertForMaskedLM is not in the checkpoint.*noise until it is trained"
+    ):
         classifier = PromptClassifier(model, tokenizer, TEMPLATE, VERBALIZER)
     args = TrainingArguments(str(tmp_path), max_steps=1, save_strategy="no", report_to="none", disable_tqdm=True)
     Trainer(classifier.prompted, args, classifier.dataset(EXAMPLES)).train()

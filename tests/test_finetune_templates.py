@@ -20,10 +20,10 @@ def test_a_text_is_filled_in_and_its_places_are_known():
         ("It is {mask}.", r"has no \{text\}; expected one, where the text goes: type Template\("),
         ("{text} {mask} {mask}", r"has 2 \{mask\}; expected one"),
         ("{text} {text} {mask}", r"has 2 \{text\}; expected one"),
-        ("{text} {label} {mask}", r"has a place \{label\}; expected \{text\} and \{mask\}"),
-        ("{text} {} {mask}", r"has a place \{\}; expected \{text\} and \{mask\}"),
-        ("{text!r} {mask}", r"has a place \{text\}; expected"),
-        ("{text} {mask", r"expected '}' before end of string; a brace that is meant as such is doubled"),
+        ("{text} {label} {mask}", r"has a placeholder \{label\}; expected \{text\} and \{mask\}"),
+        ("{text} {} {mask}", r"has a placeholder \{\}; expected \{text\} and \{mask\}"),
+        ("{text!r} {mask}", r"has a placeholder \{text\}; expected"),
+        ("{text} {mask", r"expected '}' before end of string; expected literal braces to be doubled"),
     ],
 )
 def test_a_pattern_that_is_none_is_refused_in_a_line(pattern, told):

@@ -20,7 +20,7 @@ def test_words_and_classes():
     [
         ({}, "the verbalizer has 0 classes; expected two or more.*type Verbalizer"),
         ({"a": "one"}, "the verbalizer has 1 classes"),
-        ({"a": "one", "Bee": []}, r"the class 'Bee' has no word, but \[\]; expected one or more, as in Verbalizer"),
+        ({"a": "one", "Bee": []}, r"the class 'Bee' has \[\]; expected one word or more, as in Verbalizer"),
         ({"a": "one", "b": [" "]}, "the class 'b' has no word"),
         ({"a": "one", "b": [3]}, "the class 'b' has no word"),
         ({"a": "one", "b": 3}, "the class 'b' has no word"),
@@ -71,7 +71,7 @@ def test_a_word_of_several_tokens_and_an_unknown_one(tmp_path):
         Verbalizer({"one": "worlds", "two": "hello"}).token_ids(tokenizer, Template("{text} {mask}"))
     assert str(caught.value) == (
         "the word 'worlds' of the class 'one' is 2 tokens ('world', '##s'); expected a word that is one token of this "
-        "tokenizer: type 'world' in its place, say"
+        "tokenizer: type 'world', for example"
     )
     with pytest.raises(ValueError, match="the word 'zzz' of the class 'one' is not in the vocabulary; expected a word"):
         Verbalizer({"one": "zzz", "two": "hello"}).token_ids(tokenizer, Template("{text} {mask}"))

@@ -1,6 +1,6 @@
-"""Fine-tuning with less: adapters, which train a few numbers beside frozen ones, and prompts, which train none.
+"""Parameter-efficient fine-tuning by adapters, which train a few weights, and by prompts, which need train none.
 
-Adapters begin with `get_peft_model`, prompts that make a classifier of a language model with `Template`.
+To use adapters, begin with `get_peft_model`; to turn a language model into a classifier by a prompt, with `Template`.
 """
 
 from .bitfit import BitFitConfig

@@ -1,4 +1,4 @@
-"""What classifiers of texts answer: the classes of each text, the most probable first."""
+"""What the classifiers of this room share: checking labelled examples, and ranking classes by probability."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +9,10 @@ from ..errors import is_whole
 
 
 def best_first(p: np.ndarray, classes: list[str], top_k: int | None) -> list[dict[str, float]]:
-    """Of probabilities (texts, classes), for each text its `top_k` most probable classes, by default all."""
+    """The `top_k` most probable classes (None: all) of each text, from probabilities (texts, classes).
+
+    Raises ValueError unless top_k is a positive whole number or None.
+    """
     if top_k is not None and not is_whole(top_k, 1):
         raise ValueError(f"top_k is {top_k!r}; expected a whole number, 1 or more, or None for all")
     order = (-p).argsort(-1, kind="stable")[:, :top_k]
@@ -17,7 +20,7 @@ def best_first(p: np.ndarray, classes: list[str], top_k: int | None) -> list[dic
 
 
 def pairs(examples: Sequence[Any]) -> tuple[list[str], list[str]]:
-    """The texts and labels of examples, which are pairs.  Raises ValueError if one is no pair, or there are none."""
+    """The texts and the labels of examples (text, label).  Raises ValueError for another item, or an empty list."""
     for i, item in enumerate(examples, 1):
         if (
             isinstance(item, str)

@@ -1,4 +1,4 @@
-"""BitFit (Ben Zaken et al. 2022): of a frozen model the biases alone are trained."""
+"""BitFit (Ben Zaken et al. 2022): trains only the biases of a model."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from .targets import check_layers, is_in_layer
 
 @dataclass
 class BitFitConfig(PeftConfig):
-    """Train every bias, those of norms included; files are read by minigrad only (`peft`: LoraConfig(bias="all")).
+    """Trains every bias, including those of norms.  `peft` cannot read its files; it has LoraConfig(bias="all").
 
     Args:
-        layers_to_transform: the numbers of the layers whose biases are trained; None for all biases of the model.
+        layers_to_transform: the numbers of the layers whose biases are trained; None trains all biases of the model.
     """
 
     peft_type: ClassVar[str] = "BITFIT"
@@ -27,10 +27,10 @@ class BitFitConfig(PeftConfig):
         self.layers_to_transform = layer_numbers(self.layers_to_transform)
 
     def hits(self, model: Module, strict: bool) -> list[Hit]:
-        """Nothing: no layer is adapted.  Raises ValueError if there is no bias to train."""
+        """An empty list, since no layer is adapted.  Raises ValueError if there is no bias to train."""
         if not any(self.trains(path, []) for path, _ in model.named_parameters()):
             where = "" if self.layers_to_transform is None else f" in layers {self.layers_to_transform}"
-            raise ValueError(f"{type(model).__name__} has no bias to train{where}: LoraConfig and IA3Config need none")
+            raise ValueError(f"{type(model).__name__} has no bias to train{where}: use LoraConfig or IA3Config")
         check_layers(self, [path for path, _ in model.named_parameters() if path.rpartition(".")[2] == "bias"])
         return []
 

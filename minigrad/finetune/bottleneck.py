@@ -18,7 +18,7 @@ from .layer import AdapterLayer, dropout, like
 from .targets import found
 
 ENCODER = r".*layer\.\d+\.output\.dense"
-# target_modules=None means these, by style and family: what leaves a sublayer, before it is added to what it read.
+# The defaults of target_modules, by style and family: the last Linear of a sublayer, before the residual addition.
 TARGETS: dict[str, dict[str, Any]] = {
     "houlsby": {
         **{family: ["output.dense"] for family in ("bert", "roberta", "xlm-roberta", "vit")},
@@ -39,16 +39,17 @@ TARGETS: dict[str, dict[str, Any]] = {
 
 @dataclass
 class BottleneckConfig(PeftConfig):
-    """Options of bottleneck adapters, which `peft` does not have: their files are read by minigrad only.
+    """Options of bottleneck adapters.  `peft` does not have them, so it cannot read their files.
 
     Args:
-        style: "houlsby" adapts both sublayers of each layer, attention and feed-forward; "pfeiffer" the second only.
-        target_modules: which Linears instead, as for `LoraConfig`.
-        exclude_modules: names, or an expression, of layers that are not.
-        reduction_factor: how many times fewer features there are in the bottleneck; `bottleneck_size` wins.
+        style: "houlsby" adapts both sublayers of each layer, attention and feed-forward; "pfeiffer" only the second.
+        target_modules: the Linears to adapt instead, as for `LoraConfig`.
+        exclude_modules: names, or a regular expression, of layers that are not adapted.
+        reduction_factor: the number of features divided by that in the bottleneck, unless `bottleneck_size` is given.
+        bottleneck_size: the number of features in the bottleneck.
         non_linearity: an activation by its published name.
-        scaling: s.
-        dropout: of the features in the bottleneck, in training.
+        scaling: the factor s.
+        dropout: the dropout probability of the features in the bottleneck, in training.
     """
 
     peft_type: ClassVar[str] = "BOTTLENECK"
@@ -76,11 +77,11 @@ class BottleneckConfig(PeftConfig):
         activation(self.non_linearity, "non_linearity")
 
     def hits(self, model: Module, strict: bool) -> list[Hit]:
-        """The layers that are adapted.  Raises ValueError for a pattern that hits nothing; see `targets.found`."""
+        """The layers to adapt.  Raises ValueError for a pattern that matches nothing; see `targets.found`."""
         return found(model, self, TARGETS[self.style], (Linear,), strict)
 
     def add(self, model: Module, hit: Hit, name: str, rng: Any) -> None:
-        """Give a layer the adapter `name`, which changes nothing at first: `up` begins with zeros."""
+        """Add the adapter `name` to a layer; it changes nothing at first, because `up` is initialised with zeros."""
         layer = BottleneckLinear.of(hit.module)
         features = layer.weight.shape[0]
         size = self.bottleneck_size or max(1, round(features / self.reduction_factor))
@@ -97,7 +98,7 @@ class BottleneckConfig(PeftConfig):
 
 
 class BottleneckLinear(AdapterLayer, Linear):
-    """A Linear with small networks behind it: `adapter_down.<name>` and `adapter_up.<name>`, two Linears each."""
+    """A Linear followed by small networks, each of two Linears, `adapter_down.<name>` and `adapter_up.<name>`."""
 
     parts = "adapter_down", "adapter_up", "adapter_dropout", "between"
     adapter_down: dict[str, Linear]
@@ -118,4 +119,4 @@ class BottleneckLinear(AdapterLayer, Linear):
         return y if y.dtype == dtype else ops.astype(y, dtype)
 
     def with_adapter(self, name, weight, bias):
-        raise ValueError("a bottleneck adapter is not linear, so no weight can hold it: it cannot be merged")
+        raise ValueError("a bottleneck adapter is not linear, so it cannot be merged into a weight")

@@ -1,4 +1,4 @@
-"""The base of the configurations of adapters, as adapter_config.json holds them under the names of `peft`."""
+"""The base of the configurations of adapters, which adapter_config.json stores under the names of `peft`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .names import PREFIXES
 CONFIG = "adapter_config.json"
 NAMES = "target_modules", "exclude_modules", "feedforward_modules", "modules_to_save", "layers_pattern"
 TASKS = ("SEQ_CLS", "SEQ_2_SEQ_LM", "CAUSAL_LM", "TOKEN_CLS", "QUESTION_ANS", "FEATURE_EXTRACTION")
-# Entries of files of `peft` that change nothing in an adapter that has been made.
+# Entries of `peft`'s files that do not change what a trained adapter computes.
 WITHOUT_EFFECT = {
     "auto_mapping",
     "peft_version",
@@ -35,7 +35,7 @@ WITHOUT_EFFECT = {
 
 
 class Hit(NamedTuple):
-    """A module that a pattern hit."""
+    """A module that matched a pattern."""
 
     pattern: str
     path: str
@@ -44,14 +44,14 @@ class Hit(NamedTuple):
 
 @dataclass
 class PeftConfig:
-    """What all configurations have in common; a method adds its own options, and sets `peft_type`.
+    """The options that all configurations share; each method's subclass adds its own and sets `peft_type`.
 
     Args:
-        task_type: "SEQ_CLS", "TOKEN_CLS", "CAUSAL_LM" and others; of the first two the head of the model is trained and
-            saved with the adapter.
-        base_model_name_or_path: where the model is from, for whoever loads the adapter.
-        modules_to_save: names of modules that are trained as a whole, and saved with the adapter.
-        inference_mode: whether the adapter is not to be trained.
+        task_type: "SEQ_CLS", "TOKEN_CLS", "CAUSAL_LM" and others; for the first two the head of the model is trained
+            and saved with the adapter.
+        base_model_name_or_path: the source of the model, recorded for whoever loads the adapter.
+        modules_to_save: names of modules that are trained as a whole and saved with the adapter.
+        inference_mode: whether the adapter is frozen.
         rest: entries of a file that have no effect here.
     """
 
@@ -98,29 +98,29 @@ class PeftConfig:
             check_expression("layers_pattern", pattern)
 
     def hits(self, model: Module, strict: bool) -> list[Hit]:
-        """The layers of a model that are adapted; `strict` refuses a pattern that hits nothing though others do."""
+        """The layers of a model to adapt; with `strict` every single pattern must match one."""
         return []
 
     def add(self, model: Module, hit: Hit, name: str, rng: Any) -> None:
-        """Give a layer of the model the adapter `name`, with values drawn from `rng` or, if that is LATER, none yet."""
+        """Add the adapter `name` to a layer of the model, its values drawn from `rng` or, if that is LATER, not set."""
 
     def trains(self, path: str, hits: list[Hit]) -> bool:
-        """Whether the model's own parameter at a path is trained, beside those of `modules_to_save`."""
+        """Whether the model's own parameter at a path is trained, in addition to those of `modules_to_save`."""
         bias = getattr(self, "bias", "none")
         if bias == "all":
             return path.rpartition(".")[2] == "bias"
         return bias.endswith("_only") and any(path == f"{hit.path}.bias" for hit in hits)
 
     def saved(self, model: Module, hits: list[Hit]) -> Self:
-        """The configuration as it is written: what was left to the family of the model, or to us, is named."""
+        """The configuration to write, in which defaults that depend on the model's family are given explicitly."""
         return copy.copy(self)
 
     def stored(self, path: str, part: str) -> str:
-        """The name, in a file, of a part of an adapter of the layer at a path."""
+        """The name in a file of a part of the adapter of the layer at a path."""
         return f"{path}.{part}"
 
     def in_file(self, name: str) -> str:
-        """A name with what `peft` puts before it in files."""
+        """A name with the prefix that `peft` gives it in files."""
         return f"{PREFIXES[0]}{name}"
 
     def to_dict(self) -> dict[str, Any]:
@@ -139,7 +139,7 @@ class PeftConfig:
         kind = known.get(str(entries.get("peft_type", "")))
         if kind is None:
             raise ValueError(
-                f"{source} is of peft_type {entries.get('peft_type')!r}, which {cls.__name__} does not know: "
+                f"{source} has peft_type {entries.get('peft_type')!r}, which {cls.__name__} does not support: "
                 f"expected one of {', '.join(map(repr, sorted(known)))}"
             )
         names = {f.name for f in fields(kind)} - {"rest"}
@@ -155,7 +155,10 @@ class PeftConfig:
 
     @classmethod
     def from_pretrained(cls, source: str | os.PathLike) -> Self:
-        """The configuration in the adapter_config.json of a directory, or of a name on the Hub; errors as above."""
+        """The configuration in the adapter_config.json of a directory, or of a name on the Hub.
+
+        Raises what `from_dict` does, and FileNotFoundError if there is no such file.
+        """
         path = model_directory(source, SMALL) / CONFIG
         return cls.from_dict(read_json(path), path)
 
@@ -171,22 +174,22 @@ class PeftConfig:
 
 
 def check_expression(option: str, pattern: Any) -> None:
-    """Raises ValueError if a pattern is no regular expression."""
+    """Raise ValueError unless a pattern is a regular expression."""
     try:
         re.compile(pattern)
     except (re.error, TypeError) as error:
-        raise ValueError(f"{option} has {pattern!r}, which is no regular expression: {error}") from None
+        raise ValueError(f"{option} has {pattern!r}, which is not a regular expression: {error}") from None
 
 
 def number(option: str, value: Any, expected: str, fits: Callable[[Any], bool], kind: Callable = is_number) -> Any:
-    """A number, as Python's own, for JSON.  Raises ValueError if it is none, or if it does not fit."""
+    """A number as a Python int or float, for JSON.  Raises ValueError unless it is of the `kind` and `fits`."""
     if not kind(value) or not fits(value):
         raise ValueError(f"{option} is {value!r}; expected {expected}")
     return value if isinstance(value, (int, float)) else value.item()
 
 
 def layer_numbers(value: Any) -> list[int] | int | None:
-    """`layers_to_transform` in Python's own numbers.  Raises ValueError if something in it is no number of a layer."""
+    """`layers_to_transform` as Python ints.  Raises ValueError if something in it is not the number of a layer."""
     if value is None:
         return None
     many = isinstance(value, Iterable) and not isinstance(value, str)

@@ -18,7 +18,7 @@ WEIGHTS, PICKLE = "adapter_model.safetensors", "adapter_model.bin"
 
 
 def read(source: str | os.PathLike) -> dict[str, np.ndarray]:
-    """The arrays of an adapter by their names in its file; nothing in it is executed.
+    """The arrays of an adapter by their names in its file, which is read without executing anything.
 
     Raises:
         FileNotFoundError: there is no such directory, or no adapter in it.
@@ -32,9 +32,9 @@ def read(source: str | os.PathLike) -> dict[str, np.ndarray]:
 
 
 def write(directory: Path, config: PeftConfig, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write an adapter, and read it again to compare.
+    """Write an adapter, read it back and compare.
 
-    Raises OSError if it cannot be written, or if something else is read than was written.
+    Raises OSError if it cannot be written, or if the file that is read back differs.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -47,12 +47,12 @@ def write(directory: Path, config: PeftConfig, arrays: Mapping[str, np.ndarray])
         text.write_text(config.text(), encoding="utf-8")
         found = safetensors.read(weights)
         if found.keys() != arrays.keys() or any(found[n].tobytes() != a.tobytes() for n, a in arrays.items()):
-            raise OSError(f"what was written in {directory} is not what is read from it: the disk is faulty or full")
-    (directory / PICKLE).unlink(missing_ok=True)  # of an adapter that was there before
+            raise OSError(f"the adapter read back from {directory} differs from the one written: is the disk faulty?")
+    (directory / PICKLE).unlink(missing_ok=True)  # left by an adapter that was saved there before
 
 
 def stored_name(model: Any, path: str, adapted: set[str]) -> str:
-    """The name in the file of one of the model's own weights; within a layer that is adapted it is a step deeper."""
+    """The name in the file of one of the model's own weights, which gains a step if its layer is adapted."""
     module, _, leaf = path.rpartition(".")
     return f"{theirs(model, module)}.base_layer.{leaf}" if module in adapted else theirs(model, path)
 

@@ -1,4 +1,4 @@
-"""(IA)³ (Liu et al. 2022): the outputs of some layers, and the inputs of others, are multiplied by trained vectors."""
+"""(IA)³ (Liu et al. 2022): multiplies the outputs of some layers, and the inputs of others, by trained vectors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .layer import AdapterLayer, at_least_single, like
 from .names import model_type, theirs
 from .targets import found, full_match, is_named, named, stored_transposed
 
-# target_modules=None means these, by family, and feedforward_modules=None those of them whose input is multiplied.
+# The defaults by family: of target_modules, and of feedforward_modules, those targets whose input is multiplied.
 TARGETS: dict[str, Any] = {
     **{family: ["key", "value", "output.dense"] for family in ("bert", "roberta", "xlm-roberta", "vit")},
     "distilbert": ["k_lin", "v_lin", "lin2"],
@@ -29,11 +29,11 @@ class IA3Config(PeftConfig):
     """Options of (IA)³, under the names of `peft`.
 
     Args:
-        target_modules: which layers, as for `LoraConfig`.
-        exclude_modules: names, or an expression, of layers that are not.
-        feedforward_modules: those targets whose input is multiplied, not their output; names or an expression.
-        fan_in_fan_out: whether the reference library stores the weights (in, out), as GPT-2's; set by itself.
-        init_ia3_weights: True begins with ones; False with numbers from the normal distribution.
+        target_modules: the layers to adapt, as for `LoraConfig`.
+        exclude_modules: names, or a regular expression, of layers that are not adapted.
+        feedforward_modules: those targets whose input is multiplied instead of their output; names or an expression.
+        fan_in_fan_out: whether the reference library stores the weights (in, out), as for GPT-2; set automatically.
+        init_ia3_weights: True initialises the vectors with ones, False with draws from the normal distribution.
     """
 
     peft_type: ClassVar[str] = "IA3"
@@ -45,7 +45,7 @@ class IA3Config(PeftConfig):
     init_ia3_weights: bool = True
 
     def hits(self, model: Module, strict: bool) -> list[Hit]:
-        """The layers that are adapted.  Raises ValueError for a pattern that hits nothing; see `targets.found`."""
+        """The layers to adapt.  Raises ValueError for a pattern that matches nothing; see `targets.found`."""
         hits = found(model, self, TARGETS, tuple(LAYERS), strict)
         feedforward = self._feedforward(model)
         missed = [
@@ -53,7 +53,7 @@ class IA3Config(PeftConfig):
         ]
         if missed and strict and self.feedforward_modules is not None:
             raise ValueError(
-                f"feedforward_modules has {missed[0]!r}, which hits none of the target_modules: these are "
+                f"feedforward_modules has {missed[0]!r}, which matches none of the target_modules: these are "
                 f"{', '.join(hit.path for hit in hits[:3])}, …"
             )
         return hits
@@ -61,10 +61,10 @@ class IA3Config(PeftConfig):
     def saved(self, model: Module, hits: list[Hit]) -> IA3Config:
         """The configuration to write: see `PeftConfig.saved`."""
         targets, feedforward = named(self, model, hits, TARGETS), self._feedforward(model)
-        if isinstance(targets, list):  # the others are to be among them
+        if isinstance(targets, list):  # of which feedforward_modules must be a part
             reads = {theirs(model, hit.path): self._reads(model, hit.path, feedforward) for hit in hits}
             of_name = {name: {reads[path] for path in reads if is_named(path, name)} for name in targets}
-            if any(len(both) > 1 for both in of_name.values()):  # a name that hits layers of both kinds
+            if any(len(both) > 1 for both in of_name.values()):  # a name that matches layers of both kinds
                 targets, of_name = [*reads], {path: {one} for path, one in reads.items()}
             feedforward = [name for name in targets if True in of_name[name]]
         elif isinstance(self.feedforward_modules, str):
@@ -77,7 +77,7 @@ class IA3Config(PeftConfig):
         )
 
     def add(self, model: Module, hit: Hit, name: str, rng: Any) -> None:
-        """Give a layer the adapter `name`."""
+        """Add the adapter `name` to a layer."""
         kind = next(LAYERS[kind] for kind in LAYERS if isinstance(hit.module, kind))
         reads = self._reads(model, hit.path, self._feedforward(model))
         layer = kind.of(hit.module)
@@ -108,16 +108,16 @@ class IA3Layer(AdapterLayer):
     bias: Parameter | None
 
     def vector_shape(self, reads: bool) -> tuple[int, ...]:
-        """The shape of a vector: with it, it can be multiplied with the weight."""
+        """The shape of a vector, with which it broadcasts over the weight."""
         outputs, inputs = self.weight.shape
         return (1, inputs) if reads else (outputs, 1)
 
     def over_values(self, vector: Any) -> Any:
-        """The vector, of a shape that inputs or outputs can be multiplied with."""
+        """The vector in a shape that broadcasts over inputs or outputs."""
         return ops.reshape(vector, (-1,))
 
     def over_weight(self, vector: Any, reads: bool) -> Any:
-        """The array of a vector, of a shape that the weight can be multiplied with."""
+        """The array of a vector in a shape that broadcasts over the weight."""
         return vector
 
     def forward(self, x: Any) -> Any:
@@ -142,7 +142,7 @@ def _times(x: Any, vector: Any) -> Any:
 
 
 class IA3Linear(IA3Layer, Linear):
-    """A Linear with vectors `ia3_l.<name>`, (out, 1) or, of its input, (1, in)."""
+    """A Linear with vectors `ia3_l.<name>`: (out, 1) for its output, or (1, in) for its input."""
 
 
 class IA3Conv(IA3Layer):
@@ -161,7 +161,7 @@ class IA3Conv(IA3Layer):
             return vector.swapaxes(0, 1)
         if layer.groups == 1:
             return vector
-        shape = self.weight.shape  # each group of outputs reads channels of its own
+        shape = self.weight.shape  # each group of outputs reads its own channels
         grouped = vector.reshape(layer.groups, 1, shape[1], *[1] * (len(shape) - 2))
         return grouped.repeat(shape[0] // layer.groups, 0).reshape(shape[0], shape[1], *[1] * (len(shape) - 2))
 

@@ -1,4 +1,4 @@
-"""The base of layers with adapters: a layer of the model becomes one in place, and its weights keep their names."""
+"""The base of layers with adapters.  A layer of the model changes its class in place, and its weights keep their names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..tensor import Tensor
 
 @cache
 def joined(first: type, second: type) -> type:
-    """A class that is both: `first`, which adds something, and `second`, which a module was until now."""
+    """A subclass of both classes: `first`, which adds adapters, and `second`, the class that a module had before."""
     if issubclass(first, second):
         return first
     name = second.__name__ if first.__name__.endswith(second.__name__) else first.__name__ + second.__name__
@@ -50,21 +50,21 @@ class Mark:
 
 
 class AdapterLayer(Module):
-    """A layer with adapters, by name, beside its own weights; a method says what they compute.
+    """A layer with named adapters in addition to its own weights; a subclass for each method defines their computation.
 
-    `parts` names the attributes that hold an adapter's weights and numbers, each a dictionary by the name of the
-    adapter, so that a path in the state dict is `peft`'s: "query.lora_A.default.weight".
+    `parts` names the attributes that hold the adapters' weights and numbers, each a dictionary from the name of an
+    adapter, so that the paths in the state dict are those of `peft`: "query.lora_A.default.weight".
     """
 
     parts: ClassVar[tuple[str, ...]] = ()
     plain: type  # the class of the layer before it had adapters
-    active: tuple[str, ...] = ()  # the adapters that act, in this order
-    merged: tuple[str, ...] = ()  # those that are in the weights now
-    before_merge: Unmerged | None = None  # the parameters without them
+    active: tuple[str, ...] = ()  # the active adapters, in the order in which they are applied
+    merged: tuple[str, ...] = ()  # the adapters that are merged into the weights
+    before_merge: Unmerged | None = None  # the parameters before merging
 
     @classmethod
     def of(cls, layer: Any) -> Any:
-        """The layer itself, which is one with adapters from now on."""
+        """The layer itself, converted into one with adapters."""
         if not isinstance(layer, AdapterLayer):
             plain = type(layer)
             layer.__class__ = joined(cls, plain)
@@ -74,7 +74,7 @@ class AdapterLayer(Module):
         return layer
 
     def unload(self) -> None:
-        """Make it the layer that it was, with the weights that it has."""
+        """Convert it back into a plain layer, with the weights that it has now."""
         plain = self.plain
         for name in (*self.parts, "plain", "active", "merged", "before_merge"):
             vars(self).pop(name, None)
@@ -82,19 +82,19 @@ class AdapterLayer(Module):
 
     @property
     def names(self) -> list[str]:
-        """The adapters here."""
+        """The names of the layer's adapters."""
         return list(dict.fromkeys(name for part in self.parts for name in vars(self)[part]))
 
     def own_modules(self) -> list[Module]:
-        """The modules that the adapters here are made of."""
+        """The modules of which the layer's adapters consist."""
         return [m for part in self.parts for _, m in walk(vars(self)[part]) if isinstance(m, Module)]
 
     def has(self, name: str) -> bool:
-        """Whether there is an adapter of this name here."""
+        """Whether the layer has an adapter of this name."""
         return any(name in vars(self)[part] for part in self.parts)
 
     def tensors(self, name: str) -> dict[str, Tensor]:
-        """The weights of an adapter by their names in a file, after that of the layer: "lora_A.weight"."""
+        """The weights of an adapter by their names in a file, relative to the layer's: "lora_A.weight"."""
         return {
             f"{part}.{path}" if path else part: t
             for part in self.parts
@@ -103,24 +103,25 @@ class AdapterLayer(Module):
         }
 
     def delete(self, name: str) -> None:
-        """Forget an adapter."""
+        """Remove an adapter."""
         for part in self.parts:
             vars(self)[part].pop(name, None)
         self.active = tuple(one for one in self.active if one != name)
 
     @property
     def acting(self) -> tuple[str, ...]:
-        """The adapters that are computed beside the layer: none while some are merged."""
+        """The adapters that `forward` computes: the active ones, or none while adapters are merged."""
         return () if self.merged else tuple(name for name in self.active if self.has(name))
 
     def with_adapter(self, name: str, weight: Any, bias: Any) -> tuple[Any, Any]:
-        """Weight and bias of a layer that computes what this one does with the adapter; arrays or None."""
+        """The given weight and bias (arrays or None) with the adapter merged into them."""
         raise NotImplementedError(f"{type(self).__name__} cannot be merged")
 
     def merge(self, names: tuple[str, ...]) -> None:
-        """Put adapters into the weights, which are kept for `unmerge`; computed in float32 or better, then rounded.
+        """Merge adapters into the weights, and keep the previous ones for `unmerge`.
 
-        Raises ValueError if the weights are quantised, or one is then not finite; nothing is changed.
+        The sum is computed in float32 or float64 and rounded to the dtype of the weights.  Raises ValueError, and
+        changes nothing, if the weights are quantised or a merged weight is not finite.
         """
         here = tuple(name for name in names if self.has(name))
         if not here:
@@ -137,23 +138,23 @@ class AdapterLayer(Module):
         if not all(array is None or bool(xp.isfinite(array).all()) for array in (weight, bias)):
             raise ValueError(f"the weights merged with {', '.join(here)} are not finite: nothing was merged")
         if bias is not None and old[1] is None:
-            raise ValueError("an adapter has a bias and the layer has none: it cannot be merged")
+            raise ValueError("an adapter has a bias, but the layer has none: it cannot be merged")
         self.before_merge, self.merged = Unmerged(*old), here
         for part, array, p in zip(("weight", "bias"), (weight, bias), old):
-            if array is not None:  # a new Parameter, so that another layer that has the same weight keeps it
+            if array is not None:  # a new Parameter, so that a layer tied to this one keeps its weight
                 new = Parameter(xp.ascontiguousarray(array.astype(p.dtype, copy=False)), p.requires_grad)
                 setattr(layer, part, new)
                 self.before_merge.merged[part] = Mark(new)
 
     def with_adapters(self, names: tuple[str, ...], parameters: tuple[Any, Any]) -> tuple[Any, Any]:
-        """The arrays of weight and bias with these adapters, in float32 or better."""
+        """The arrays of weight and bias with these adapters merged, in float32 or float64."""
         weight, bias = (None if p is None else at_least_single(p.data) for p in parameters)
         for name in names:
             weight, bias = self.with_adapter(name, weight, bias)
         return weight, bias
 
     def dequantize(self) -> Any:
-        """Of a quantised layer: give it floats for its weight, and keep the adapters."""
+        """Convert the weight of a quantised layer to floats, and keep its adapters."""
         adapted, self.__class__ = type(self), self.plain
         layer: Any = self
         self.plain = type(layer.dequantize())
@@ -161,7 +162,7 @@ class AdapterLayer(Module):
         return layer
 
     def unmerge(self) -> None:
-        """Take the weights that were there before `merge`, bit for bit, with what was written into them since."""
+        """Restore the weights from before `merge`, bit for bit, and apply to them what was written since."""
         if (before := self.before_merge) is not None:
             old, now = (before.weight, before.bias), {part: getattr(self, part) for part in before.merged}
             if not all(before.merged[part].is_of(p) for part, p in now.items()):
@@ -178,26 +179,26 @@ class AdapterLayer(Module):
 
 
 class Unmerged:
-    """The parameters of a layer without what is merged; no part of the tree of modules."""
+    """The parameters of a layer before merging; not a Module, so that they are not in the state dict."""
 
     def __init__(self, weight: Parameter, bias: Parameter | None):
         self.weight, self.bias = weight, bias
-        self.merged: dict[str, Mark] = {}  # the merged ones
+        self.merged: dict[str, Mark] = {}  # a mark of each merged parameter
 
 
 def at_least_single(array: Any) -> Any:
-    """An array in float32, or in float64 if it is that."""
+    """The array in float32; a float64 array stays as it is."""
     return array.astype(np.float32) if array.dtype.itemsize < 4 else array
 
 
 def like(layer: Any, array: Any) -> Parameter:
-    """New numbers as a Parameter on the device of a layer, of its dtype but float32 for 16 bits, as `peft` has it."""
+    """An array as a Parameter on a layer's device and in its dtype, or in float32 for 16-bit layers, as in `peft`."""
     dtype = np.float32 if layer.weight.dtype.itemsize < 4 else layer.weight.dtype
     return Parameter(Tensor(array, dtype=dtype, device=layer.weight.device).data)
 
 
 def dropout(layer: Any, p: float, rng: Any) -> Dropout:
-    """The dropout of an adapter of a layer, in training if the layer is."""
+    """The Dropout of an adapter, in training mode if its layer is."""
     made = Dropout(p, rng=None if rng is init.LATER else rng)
     made.training = layer.training
     return made

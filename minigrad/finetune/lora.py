@@ -1,6 +1,6 @@
-"""LoRA (Hu et al. 2021): beside a frozen weight W a product B A of low rank is trained, y = W x + s B (A x).
+"""LoRA (Hu et al. 2021): trains a product B A of low rank beside a frozen weight W, y = W x + s B (A x).
 
-With `use_dora` (Liu et al. 2024) each row of W + s B A is scaled to a trained length.
+With `use_dora` (Liu et al. 2024) each row of W + s B A is scaled to a trained norm.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .layer import AdapterLayer, at_least_single, dropout, like
 from .names import theirs
 from .targets import found, named, stored_transposed
 
-# target_modules=None means these, by family.
+# The defaults of target_modules, by family.
 TARGETS: dict[str, Any] = {
     **{family: ["query", "value"] for family in ("bert", "roberta", "xlm-roberta", "vit")},
     "distilbert": ["q_lin", "v_lin"],
@@ -32,7 +32,7 @@ TARGETS: dict[str, Any] = {
     "t5": ["q", "v"],
     **{family: ["q_proj", "v_proj"] for family in ("llama", "qwen2", "qwen3")},
 }
-CHANGING = "pissa", "olora", "corda", "loftq", "lora_ga", "mica"  # which change the weights of the model itself
+CHANGING = "pissa", "olora", "corda", "loftq", "lora_ga", "mica"  # initialisations that change the model's own weights
 
 
 @dataclass
@@ -41,19 +41,21 @@ class LoraConfig(PeftConfig):
 
     Args:
         r: the rank.
-        target_modules: which layers: the last steps of their paths, as in ["query", "value"], a regular expression that
-            matches whole paths, "all-linear" for every Linear but the head, or None for what is usual for the family.
-        exclude_modules: names, or an expression, of layers that are not.
+        target_modules: the layers to adapt: the last steps of their paths, as in ["query", "value"], a regular
+            expression that matches whole paths, "all-linear" for every Linear except the head, or None for the usual
+            layers of the model's family.
+        exclude_modules: names, or a regular expression, of layers that are not adapted.
         lora_alpha: B A is multiplied by s = lora_alpha / r.
-        lora_dropout: the dropout of what A reads, in training.
-        fan_in_fan_out: whether the reference library stores the weights (in, out), as GPT-2's; set by itself.
-        bias: which biases of the model are trained: "none", "all", or "lora_only" for those of the targets.
+        lora_dropout: the dropout probability of A's input, in training.
+        fan_in_fan_out: whether the reference library stores the weights (in, out), as for GPT-2; set automatically.
+        bias: the biases of the model that are trained: "none", "all", or "lora_only" for those of the targets.
         use_rslora: s = lora_alpha / √r (Kalajdzievski 2023).
-        init_lora_weights: True draws A uniformly from ±1/√in and makes B zero; "gaussian" draws A from the normal
-            distribution of deviation 1/r; False draws B, too.
-        layers_to_transform: the numbers of the layers in which targets are looked for; `layers_pattern` names the list.
-        rank_pattern, alpha_pattern: other values of `r` and `lora_alpha` by regular expressions of the paths' ends.
-        use_dora: train the lengths of the rows, too.
+        init_lora_weights: True draws A uniformly from ±1/√in and sets B to zero; "gaussian" draws A from the normal
+            distribution with standard deviation 1/r; False draws B too.
+        layers_to_transform: the numbers of the layers whose modules may be targets.
+        layers_pattern: the name of the list of these layers, if the first number in a path is not the layer's.
+        rank_pattern, alpha_pattern: other values of `r` and `lora_alpha`, by regular expressions for the ends of paths.
+        use_dora: whether to train the norms of the rows too.
         lora_bias: whether B has a bias.
     """
 
@@ -98,7 +100,7 @@ class LoraConfig(PeftConfig):
         self.lora_dropout = number("lora_dropout", self.lora_dropout, "a probability below 1", lambda p: 0 <= p < 1)
         self.layers_to_transform = layer_numbers(self.layers_to_transform)
         if self.use_dora and self.lora_bias:
-            raise ValueError("use_dora=True and lora_bias=True do not go together: leave out one of them")
+            raise ValueError("use_dora=True and lora_bias=True cannot be combined: leave out one of them")
         if self.bias not in ("none", "all", "lora_only"):
             raise ValueError(f"bias is {self.bias!r}; expected 'none', 'all' or 'lora_only'")
         first = self.init_lora_weights
@@ -111,7 +113,7 @@ class LoraConfig(PeftConfig):
             raise ValueError("layers_pattern says where the layers are: give layers_to_transform, which says which")
 
     def hits(self, model: Module, strict: bool) -> list[Hit]:
-        """The layers that are adapted.  Raises ValueError for a pattern that hits nothing; see `targets.found`."""
+        """The layers to adapt.  Raises ValueError for a pattern that matches nothing; see `targets.found`."""
         hits = found(model, self, TARGETS, tuple(LAYERS), strict)
         for pattern in (*self.rank_pattern, *self.alpha_pattern) if strict else ():
             if not any(self._at({pattern: True}, model, hit.path, False) for hit in hits):
@@ -137,7 +139,7 @@ class LoraConfig(PeftConfig):
         return config
 
     def add(self, model: Module, hit: Hit, name: str, rng: np.random.Generator) -> None:
-        """Give a layer the adapter `name`."""
+        """Add the adapter `name` to a layer."""
         r = self._at(self.rank_pattern, model, hit.path, self.r)
         alpha = self._at(self.alpha_pattern, model, hit.path, self.lora_alpha)
         kind = next(LAYERS[kind] for kind in LAYERS if isinstance(hit.module, kind))
@@ -153,19 +155,19 @@ class LoraConfig(PeftConfig):
 
 
 class LoRALayer(AdapterLayer):
-    """A layer with products of low rank beside its weight."""
+    """A layer with products of low rank in addition to its weight."""
 
     parts = "lora_A", "lora_B", "lora_magnitude_vector", "lora_dropout", "scaling"
     lora_A: dict[str, Any]
     lora_B: dict[str, Any]
-    lora_magnitude_vector: dict[str, Parameter]  # DoRA's lengths, of a shape that outputs can be multiplied with
+    lora_magnitude_vector: dict[str, Parameter]  # DoRA's norms, in a shape that broadcasts over outputs
     lora_dropout: dict[str, Dropout]
     scaling: dict[str, float]
     weight: Parameter
     bias: Parameter | None
 
     def add(self, name: str, config: LoraConfig, r: int, scaling: float, rng: Any) -> None:
-        """Give it an adapter of rank r, whose product is multiplied by `scaling`."""
+        """Add an adapter of rank r, whose product is multiplied by `scaling`."""
         self.scaling[name] = scaling
         if config.lora_dropout:
             self.lora_dropout[name] = dropout(self, config.lora_dropout, rng)
@@ -176,7 +178,7 @@ class LoRALayer(AdapterLayer):
             self.lora_magnitude_vector[name] = like(self, lengths)
 
     def add_factors(self, name: str, r: int, config: LoraConfig, rng: Any) -> None:
-        """Make A and B, layers without a bias unless B has one, and draw their first values."""
+        """Make A and B, layers without a bias unless `lora_bias` gives B one, and initialise them."""
         a, b = self.new_factors(r, config.lora_bias)
         for p in (a.weight, *b.parameters()):
             p.hold(like(self, p.data).data)
@@ -191,7 +193,7 @@ class LoRALayer(AdapterLayer):
                 init.zeros_(b.bias)
 
     def new_factors(self, r: int, bias: bool) -> tuple[Any, Any]:
-        """The layers A and B, with weights that are not set yet."""
+        """The layers A and B, with uninitialised weights."""
         raise NotImplementedError
 
     def factors(self, name: str) -> tuple[Parameter, Parameter]:
@@ -199,25 +201,25 @@ class LoRALayer(AdapterLayer):
         return self.lora_A[name].weight, self.lora_B[name].weight
 
     def change(self, name: str) -> Any:
-        """s B A, as an array of the shape of the weight."""
+        """s B A as an array of the shape of the weight."""
         a, b = (at_least_single(part[name].weight.data) for part in (self.lora_A, self.lora_B))
         return (b.reshape(len(b), -1) @ a.reshape(len(a), -1)).reshape(self.weight.shape) * self.scaling[name]
 
     def lengths(self, name: str) -> Any:
-        """The lengths of the rows of W + s B A, for DoRA, of a shape that outputs can be multiplied with."""
+        """DoRA's norms of the rows of W + s B A, in a shape that broadcasts over outputs."""
         base = self.weight if self.before_merge is None else self.before_merge.weight
         return self.row_lengths(at_least_single(base.data) + self.change(name))
 
     def row_lengths(self, weight: Any) -> Any:
-        """The length of what of a weight belongs to one output."""
+        """The norm of the part of a weight that belongs to each output."""
         return backend.of(weight).xp.sqrt((weight * weight).sum(1))
 
     def over_weight(self, lengths: Any) -> Any:
-        """A number for each output, of a shape that the weight can be multiplied with."""
+        """A number for each output, in a shape that broadcasts over the weight."""
         return lengths[:, None]
 
     def over_outputs(self, bias: Any) -> Any:
-        """The bias, of a shape that it can be added to outputs."""
+        """The bias in a shape that broadcasts over outputs."""
         return bias
 
     def with_adapter(self, name, weight, bias):
@@ -240,13 +242,13 @@ class LoRALayer(AdapterLayer):
         return y if y.dtype == dtype else ops.astype(y, dtype)
 
     def plus(self, name: str, x: Any, y: Any) -> Any:
-        """The output y of the layer for x, with what the adapter adds."""
+        """The layer's output y for x, plus the adapter's contribution."""
         drop = self.lora_dropout.get(name)
         read = drop(x) if drop is not None and drop.training else x
         more = self.product(name, read)
         if (magnitude := self.lora_magnitude_vector.get(name)) is None:
             return y + more
-        scale = magnitude / Tensor(self.lengths(name))  # whose gradient is left out, as in section 4.3
+        scale = magnitude / Tensor(self.lengths(name))  # the norm is a constant for the gradient, as in section 4.3
         straight = y if read is x else super().forward(read)
         bias = getattr(self, "bias", None)
         straight = straight if bias is None else straight - self.over_outputs(bias)
@@ -260,7 +262,7 @@ class LoRALayer(AdapterLayer):
 
 
 def draw(weight: Parameter, first: bool | str, r: int, rng: np.random.Generator) -> None:
-    """The first values of A: uniform from ±1/√in, or normal."""
+    """Initialise A: uniform in ±1/√in, or normal with standard deviation 1/r.  Raises ValueError for another option."""
     if first == "gaussian":
         init.normal_(weight, std=1 / r, rng=rng)
     elif isinstance(first, bool):
@@ -298,13 +300,13 @@ class LoRALinear(LoRALayer, Linear):
 
 
 class LoRAConv(LoRALayer):
-    """A convolution with adapters: A has its kernel, stride, padding and dilation, B is 1 wide and has its groups."""
+    """A convolution with adapters: A has its kernel, stride, padding and dilation; B has its groups and kernel 1."""
 
     def new_factors(self, r, bias):
         layer: Any = self
         kind, outputs, groups = self.plain, self.weight.shape[0], layer.groups
         if r % groups:
-            raise ValueError(f"a convolution of {groups} groups takes a rank that is a multiple of them, not {r}")
+            raise ValueError(f"the rank is {r}; expected a multiple of {groups}, the groups of the convolution")
         options = {"stride": layer.stride, "padding": layer.padding, "dilation": layer.dilation}
         mode = {"padding_mode": layer.padding_mode, "bias": False}
         a = kind(layer.in_channels, r, self.weight.shape[2:], **options, **mode, rng=init.LATER)
@@ -314,8 +316,8 @@ class LoRAConv(LoRALayer):
         layer: Any = self
         if layer.groups > 1:
             raise ValueError(
-                f"an adapter of a convolution of {layer.groups} groups is no change of its weight: it cannot "
-                "be merged, nor trained with use_dora"
+                f"an adapter of a convolution with {layer.groups} groups is not a change of its weight: it cannot be "
+                "merged, nor trained with use_dora"
             )
         return super().change(name)
 
@@ -340,7 +342,7 @@ class LoRAEmbedding(LoRALayer, Embedding):
     def add(self, name, config, r, scaling, rng):
         if config.lora_bias:
             raise ValueError("lora_bias is for layers with a bias; an Embedding has none")
-        super().add(name, replace(config, lora_dropout=0.0), r, scaling, rng)  # no part of an id can be dropped
+        super().add(name, replace(config, lora_dropout=0.0), r, scaling, rng)  # ids cannot be dropped
 
     def add_factors(self, name, r, config, rng):
         ids, size = self.weight.shape
@@ -375,7 +377,7 @@ class LoRAEmbedding(LoRALayer, Embedding):
 def weighted(
     model: Any, configs: list[Any], names: list[str], weights: list[float], kind: str, svd_rank: int | None
 ) -> tuple[tuple[LoraConfig, list[Hit]], list[tuple[Any, Any, Any]]]:
-    """The configuration and the targets of a weighted sum of adapters; of each layer the arrays A and B."""
+    """The configuration and the targets of a weighted sum of adapters, and the arrays A and B for each layer."""
     if len(names) != len(weights) or not names:
         raise ValueError(f"there are {len(names)} adapters and {len(weights)} weights: give each adapter one")
     if kind not in ("svd", "linear", "cat"):
@@ -398,11 +400,11 @@ def weighted(
             if layer.has(name)
         ]
         if getattr(layer, "groups", 1) > 1:
-            raise ValueError(f"{hit.path} is a convolution of {layer.groups} groups, of which adapters cannot be added")
+            raise ValueError(f"{hit.path} is a convolution with {layer.groups} groups, whose adapters cannot be added")
         if kind == "linear" and len({len(a) for a, _, _ in terms}) > 1:
             raise ValueError(
-                f"the ranks of {', '.join(names)} at {hit.path} are {[len(a) for a, _, _ in terms]}, which 'linear' "
-                "cannot add: type 'svd' or 'cat'"
+                f"the ranks of {', '.join(names)} at {hit.path} are {[len(a) for a, _, _ in terms]}; 'linear' can add "
+                "only equal ranks: type 'svd' or 'cat'"
             )
         found.append((layer, *padded(*COMBINED[kind](backend.of(layer.weight.data).xp, terms), r)))
     hits = [Hit("weighted sum", path, hit.module) for path, hit in layers.items()]
@@ -412,24 +414,24 @@ def weighted(
 
 
 def padded(a: Any, b: Any, r: int) -> tuple[Any, Any]:
-    """A (r, in) and B (out, r) with zeros where they have a lower rank."""
+    """A (r, in) and B (out, r), padded with zeros if their rank is lower."""
     xp = backend.of(a).xp
     return xp.pad(a[:r], ((0, r - len(a[:r])), (0, 0))), xp.pad(b[:, :r], ((0, 0), (0, r - len(a[:r]))))
 
 
 def concatenated(xp: Any, terms: list) -> tuple[Any, Any]:
-    """The exact sum of w B A: the factors beside each other."""
+    """The exact sum of w B A, by concatenating the factors."""
     return xp.concatenate([a * w for a, _, w in terms]), xp.concatenate([b for _, b, _ in terms], 1)
 
 
 def decomposed(xp: Any, terms: list) -> tuple[Any, Any]:
-    """The sum of w B A by its singular vectors, the largest first."""
+    """The sum of w B A as factors from its singular value decomposition, in descending order."""
     u, s, v = xp.linalg.svd(sum(b @ a * w for a, b, w in terms), full_matrices=False)
     return v, u * s
 
 
 def added(xp: Any, terms: list) -> tuple[Any, Any]:
-    """The sum of √|w| A, and that of √|w| B, as `peft` adds them."""
+    """The sums of √|w| A and of √|w| B, as `peft` computes them."""
     signs = [(math.sqrt(abs(w)) * (1 if w >= 0 else -1), math.sqrt(abs(w))) for _, _, w in terms]
     return (
         sum(a * one for (a, _, _), (one, _) in zip(terms, signs)),

@@ -1,7 +1,7 @@
-"""How `peft` calls the modules of a model in its files, where that is not our name.
+"""Translates the names of modules to those in the files of `peft`, where they differ.
 
-Its names are those of the modules in transformers, ours those of the checkpoints.  They are the same for most families;
-transformers 5 has other ones for ViT.
+`peft` uses the names of the modules in transformers, and minigrad those in checkpoints.  They are the same for most
+families; transformers 5 has different ones for ViT.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ NEWER = {
 
 
 def theirs(model: Any, path: str) -> str:
-    """The name, in the files of `peft`, of the module or weight that we call `path`."""
+    """The name in the files of `peft` for the module or weight at `path`."""
     for ours, new in NEWER.get(model_type(model), ()):
         path = path.replace(ours, new)
     return path
 
 
 def model_type(model: Any) -> str:
-    """The family of a model, as config.json names it; "" if it has no configuration."""
+    """The model_type in a model's configuration; "" if it has none."""
     return getattr(getattr(model, "config", None), "model_type", "")
 
 
 def plain_name(stored: str) -> str:
-    """A name in a file without what the wrappers of `peft` add to it."""
+    """A name in a file without the prefixes and steps that the wrappers of `peft` add."""
     stored = next((stored.removeprefix(prefix) for prefix in PREFIXES if stored.startswith(prefix)), stored)
     return stored.replace(".base_layer.", ".").replace(".modules_to_save.", ".")

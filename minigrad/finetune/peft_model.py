@@ -1,10 +1,10 @@
-"""A model with adapters: `get_peft_model` makes a model one in place, so that no weight of it gets another name.
+"""A model with adapters: `get_peft_model` converts a model in place, so that its weights keep their names.
 
     model = get_peft_model(model, LoraConfig(r=8, target_modules=["query", "value"], task_type="SEQ_CLS"))
     model.print_trainable_parameters()
 
-Of a model with adapters only these are trained, with what the configuration names beside them: heads and other
-`modules_to_save`, biases.  Each adapter has its own values of those, which stand in the model while it is active.
+Only the adapters of such a model are trained, with the parts of the model that the configuration names: biases, heads
+and other `modules_to_save`.  Each adapter has its own values of these parts, which the model uses while it is active.
 """
 
 from __future__ import annotations
@@ -39,24 +39,24 @@ HEADED = {"SEQ_CLS": ("classifier", "score"), "TOKEN_CLS": ("classifier", "score
 def get_peft_model(
     model: Module, peft_config: PeftConfig, adapter_name: str = "default", *, rng: init.Rng = None
 ) -> PeftModel:
-    """Freeze a model and give it an adapter to be trained instead; returns the model, which is a PeftModel now.
+    """Freeze a model and add an adapter to be trained instead; returns the model, converted into a PeftModel.
 
-    What is new in the model, such as a head that its file does not have, is trained and saved with the adapter.
+    Newly initialised parts of the model, such as a head that its file lacks, are trained and saved with the adapter.
 
     Args:
-        peft_config: a `LoraConfig`, say.
-        rng: the generator, or the seed, that the adapter's first values are drawn with.
+        peft_config: the configuration of the adapter, such as a `LoraConfig`.
+        rng: the generator or the seed for the initial values of the adapter.
 
     Raises:
-        ValueError: a pattern of the configuration hits nothing, or the model has adapters already; it is unchanged.
-        TypeError: the model is no Module, or the configuration none of an adapter.
+        ValueError: a pattern of the configuration matches nothing, or the model has adapters already.  It is unchanged.
+        TypeError: the model is not a Module, or the configuration is not that of an adapter.
     """
     if not isinstance(model, Module):
         raise TypeError(f"get_peft_model takes a Module, such as a model of minigrad.pretrained, not {model!r:.80}")
     if isinstance(model, PeftModel):
         raise ValueError(
             f"this model has the adapters {', '.join(model.peft_config)} already: model.add_adapter(name, config) adds "
-            "another, and model.unload() takes them away"
+            "another, and model.unload() removes them"
         )
     if isinstance(model, PretrainedModel):
         model.update_config()
@@ -72,7 +72,7 @@ def get_peft_model(
 
 
 def _with_adapters(model: Any) -> PeftModel:
-    """The model, frozen, as a PeftModel without an adapter."""
+    """The model, frozen and converted into a PeftModel that has no adapter yet."""
     plain = type(model)
     model.__class__ = joined(PeftModel, plain)
     model.peft = _State(plain, {path: t.requires_grad for path, t in walk(model) if isinstance(t, Parameter)})
@@ -82,11 +82,11 @@ def _with_adapters(model: Any) -> PeftModel:
 
 
 class _Plan:
-    """What a configuration means for a model, found before anything is changed.
+    """The layers and weights of a model that a configuration selects, found before anything is changed.
 
     Args:
-        strict: refuse names that hit nothing though others do, and look for the heads that are to be trained; not for
-            an adapter that is read from a file, which has what it has.
+        strict: whether every name must match, and whether heads that are to be trained are added; False for an adapter
+            that is read from a file, whose content is settled.
     """
 
     def __init__(self, model: Any, config: PeftConfig, strict: bool = True):
@@ -101,14 +101,14 @@ class _Plan:
 
     @classmethod
     def of(cls, config: PeftConfig, hits: list[Hit], own: list[str]) -> _Plan:
-        """A plan of which all is known."""
+        """A plan from the layers and weights themselves."""
         plan = cls.__new__(cls)
         plan.config, plan.hits, plan.own = config, hits, own
         return plan
 
 
 def with_heads(model: Any, config: PeftConfig) -> list[str] | None:
-    """The modules to save, with the head that the task trains, and those whose weights no file had."""
+    """The modules to save, extended by the head that the task trains and by modules that were newly initialised."""
     names, report = names_in(config.modules_to_save), getattr(model, "load_report", None)
     wanted = [name for name in HEADED.get(config.task_type or "", ()) if name in vars(model)]
     for weight in report.newly_initialised if report else ():
@@ -118,27 +118,28 @@ def with_heads(model: Any, config: PeftConfig) -> list[str] | None:
 
 
 class _State:
-    """What a PeftModel knows of its adapters.
+    """The adapters of a PeftModel, and the values that they have of the model's own weights.
 
-    It is no part of the tree of modules: of the model's own weights those that act stand in the model.
+    It is not a Module, so these values are not in the state dict; those of the active adapters are in the model.
     """
 
     def __init__(self, plain: type, trainable: dict[str, bool]):
-        self.plain, self.trainable = plain, trainable  # by path, whether a parameter was trained before
+        self.plain = plain  # the class of the model before it had adapters
+        self.trainable = trainable  # whether each parameter was trained before, by path
         self.configs: dict[str, PeftConfig] = {}
         self.hits: dict[str, list[Hit]] = {}
         self.active: tuple[str, ...] = ()
         self.merged: tuple[str, ...] = ()
         self.own: dict[str, dict[str, Tensor]] = {}  # an adapter's values of the model's own weights, by path
-        self.base: dict[str, Tensor] = {}  # what stands there without an adapter
-        self.marks: dict[str, Mark] = {}  # of each weight of the model
+        self.base: dict[str, Tensor] = {}  # the values of these weights without an adapter
+        self.marks: dict[str, Mark] = {}  # a mark of each weight of the model
 
     def mark(self, model: Module, but: Collection[str] = ()) -> None:
-        """Remember the weights as they are, `but` those that count as changed."""
+        """Record the state of the weights; those in `but` count as changed."""
         self.marks = {path: Mark(t, path not in but) for path, t in weights(model).items()}
 
     def changed(self, model: Module) -> dict[str, Tensor]:
-        """The model's own weights that are trained or were written into since `mark`, by path; no adapter's values."""
+        """The model's own weights that are trained or were written since `mark`, by path, without adapters' values."""
         own = {id(t) for values in self.own.values() for t in values.values()}
         return {
             path: t
@@ -148,12 +149,12 @@ class _State:
 
 
 def layers(model: Module) -> list[AdapterLayer]:
-    """The layers with adapters, each once."""
+    """The layers of a model that have adapters, each once."""
     return list({id(m): m for m in model.modules() if isinstance(m, AdapterLayer)}.values())
 
 
 def weights(model: Module) -> dict[str, Tensor]:
-    """The parameters and buffers of a model but for those of adapters, by path."""
+    """The parameters and buffers of a model except those of adapters, by path."""
     of_adapters = {id(t) for layer in layers(model) for name in layer.names for t in layer.tensors(name).values()}
     return {path: t for path, t in walk(model) if isinstance(t, Tensor) and id(t) not in of_adapters}
 
@@ -161,7 +162,7 @@ def weights(model: Module) -> dict[str, Tensor]:
 class PeftModel(Module):
     """A model with adapters, made by `get_peft_model` or `PeftModel.from_pretrained`.
 
-    It is the model that it was, with all its methods, and the methods below.
+    It keeps all methods of the model, and has those below in addition.
     """
 
     peft: _State
@@ -175,20 +176,20 @@ class PeftModel(Module):
 
     @property
     def active_adapters(self) -> list[str]:
-        """The adapters that act."""
+        """The names of the active adapters."""
         return list(self.peft.active)
 
     @property
     def active_adapter(self) -> str:
-        """The adapter that acts, or the first of several; "" if none does."""
+        """The name of the active adapter, or of the first of several; "" if none is active."""
         return next(iter(self.peft.active), "")
 
     def add_adapter(self, adapter_name: str, peft_config: PeftConfig, *, rng: init.Rng = None) -> None:
-        """Add another adapter, which does not act before `set_adapter`.
+        """Add another adapter, which is inactive until `set_adapter`.
 
         Raises:
             ValueError: the name is taken, the configuration is of another method than the model's adapters, or one of
-                its patterns hits nothing.
+                its patterns matches nothing.
         """
         self._put(adapter_name, _Plan(self, peft_config), rng)
 
@@ -200,15 +201,17 @@ class PeftModel(Module):
         combination_type: str = "svd",
         svd_rank: int | None = None,
     ) -> None:
-        """Add an adapter that is a weighted sum of others of LoRA.
+        """Add an adapter that is a weighted sum of LoRA adapters.
 
         Args:
-            combination_type: "cat" is the exact sum, of the sum of their ranks; "svd" the nearest to it of rank
-                `svd_rank`, or of the largest of theirs; "linear" adds A to A and B to B, which is but a rough sum.
+            combination_type: "cat" gives the exact sum, whose rank is the sum of the ranks; "svd" the best
+                approximation of rank `svd_rank` (by default the largest of the ranks); "linear" adds the matrices A and
+                the matrices B separately, a rough approximation.
 
         Raises:
-            ValueError: there is no such adapter or combination, or they cannot be added: not LoRA, use_dora or
-                lora_bias, ranks that differ for "linear", or more than one with weights of the model of its own.
+            ValueError: an adapter or the combination_type is unknown, or the adapters cannot be added: they are not
+                LoRA, have use_dora or lora_bias, differ in rank for "linear", or several have their own values of the
+                model's weights.
         """
         adapters = self._known(adapters)
         plan, factors = lora.weighted(
@@ -222,7 +225,7 @@ class PeftModel(Module):
         holders = [name for name in adapters if self.peft.own[name]]
         if len(holders) > 1:
             raise ValueError(
-                f"{' and '.join(holders)} have weights of the model of their own, which cannot be added: keep one"
+                f"{' and '.join(holders)} have their own values of the model's weights, which cannot be added: keep one"
             )
         self._put(adapter_name, _Plan.of(*plan, [path for name in holders for path in self.peft.own[name]]), init.LATER)
         for name in holders:
@@ -233,10 +236,10 @@ class PeftModel(Module):
                 p.copy_(array.reshape(p.shape))
 
     def set_adapter(self, adapter_name: str | Sequence[str]) -> None:
-        """Let this adapter act, or these together, and no other; those that act are trained.
+        """Activate an adapter, or several together, and deactivate the others; active adapters are trained.
 
         Raises:
-            ValueError: there is none of that name, adapters are merged, or two have their own values of one weight.
+            ValueError: a name is unknown, adapters are merged, or two have their own values of the same weight.
         """
         names = self._known(adapter_name)
         self._check_apart(names)
@@ -250,14 +253,14 @@ class PeftModel(Module):
                     t.requires_grad = trained
 
     def delete_adapter(self, adapter_name: str) -> None:
-        """Forget an adapter.  If it acted, the first of those left does.
+        """Remove an adapter.  If it was active, the first of the remaining ones becomes active.
 
         Raises:
-            ValueError: there is none of that name, it is merged, or it is the only one.
+            ValueError: the name is unknown, the adapter is merged, or it is the only one.
         """
         self._check_known(adapter_name)
         if len(self.peft.configs) == 1:
-            raise ValueError(f"{adapter_name} is the only adapter: model.unload() makes the model what it was")
+            raise ValueError(f"{adapter_name} is the only adapter: type model.unload() to remove it")
         left = [name for name in self.peft.configs if name != adapter_name]
         active = [name for name in self.peft.active if name != adapter_name]
         self.set_adapter(active or left[:1])
@@ -265,7 +268,7 @@ class PeftModel(Module):
 
     @contextmanager
     def disable_adapter(self) -> Iterator[None]:
-        """`with model.disable_adapter():` computes what the model did without adapters, its own heads included."""
+        """In `with model.disable_adapter():` the model computes without adapters, and with its own heads."""
         active = self.peft.active
         with self._unmerged():
             self._act(())
@@ -278,15 +281,14 @@ class PeftModel(Module):
 
     @property
     def merged_adapters(self) -> list[str]:
-        """The adapters that are in the weights now."""
+        """The names of the adapters that are merged into the weights."""
         return list(self.peft.merged)
 
     def merge_adapter(self, adapter_names: Sequence[str] | None = None, safe_merge: bool = False) -> None:
-        """Put the adapters that act, or these, into the weights, so that they cost no time; see `unmerge_adapter`.
+        """Merge the active adapters, or the named ones, into the weights, so that they take no time.
 
-        The model computes what it does with these and no others, and has their heads.
-
-        Computed in float32 or better and rounded to the dtype of the weights; always checked, so that `safe_merge`
+        The model then computes with these adapters only, and has their heads; `unmerge_adapter` undoes it.  The sum is
+        computed in float32 or float64 and rounded to the dtype of the weights.  It is always checked, so `safe_merge`
         makes no difference.
 
         Raises:
@@ -296,7 +298,7 @@ class PeftModel(Module):
             raise ValueError(f"{', '.join(self.merged_adapters)} is merged already: type model.unmerge_adapter() first")
         names = self.peft.active if adapter_names is None else self._known(adapter_names)
         if not names:
-            raise ValueError(f"there is nothing to merge: give some of {', '.join(self.peft.configs)}")
+            raise ValueError(f"no adapter is active, so none is merged: give some of {', '.join(self.peft.configs)}")
         self._check_apart(names)
         try:
             self._stand(names)
@@ -308,7 +310,7 @@ class PeftModel(Module):
             raise
 
     def unmerge_adapter(self) -> None:
-        """Take the adapters out of the weights again, which are then bit for bit what they were."""
+        """Undo `merge_adapter`; the weights are restored bit for bit."""
         for layer in layers(self):
             layer.unmerge()
         self.peft.merged = ()
@@ -317,7 +319,7 @@ class PeftModel(Module):
     def merge_and_unload(
         self, progressbar: bool = False, safe_merge: bool = False, adapter_names: Sequence[str] | None = None
     ) -> Any:
-        """The model without adapters, but with those that act, or these, in its weights; errors as `merge_adapter`."""
+        """Merge the active adapters, or the named ones, and return the plain model; raises as `merge_adapter` does."""
         if adapter_names is not None:
             self.set_adapter(adapter_names)
         with self._unmerged():
@@ -326,30 +328,30 @@ class PeftModel(Module):
             self.merge_adapter()
         model: Any = self._plain()
         own = model.state_dict()
-        if any(own[name] is not own[one] for name, one in ties.items()):  # one of two that were one has changed
+        if any(own[name] is not own[one] for name, one in ties.items()):  # only one of two tied weights was merged
             for name in [name for name, one in ties.items() if own[name] is own[one]]:
                 model.replace(name, Parameter(own[name].data.copy(), own[name].requires_grad))
             model.config.tie_word_embeddings = False
         return model
 
     def unload(self) -> Any:
-        """The model as it was before it had adapters, its heads included."""
+        """Remove the adapters, and return the model as it was before, with its own heads."""
         self.unmerge_adapter()
         self._act(())
         return self._plain()
 
     def get_base_model(self) -> Any:
-        """The model, which this is."""
+        """This model itself, as `peft`'s method of that name returns the wrapped one."""
         return self
 
     # Reports.
 
     def get_nb_trainable_parameters(self) -> tuple[int, int]:
-        """How many numbers are trained, and how many there are."""
+        """The number of trained parameters, and of all parameters, counted in scalars."""
         return sum(p.size for p in self.parameters() if p.requires_grad), sum(p.size for p in self.parameters())
 
     def print_trainable_parameters(self) -> None:
-        """Print how many numbers are trained."""
+        """Print the number of trained parameters, of all, and the percentage."""
         trained, total = self.get_nb_trainable_parameters()
         print(f"trainable params: {trained:,} || all params: {total:,} || trainable%: {100 * trained / total:.4f}")
 
@@ -359,7 +361,7 @@ class PeftModel(Module):
         return list(dict.fromkeys(hit.path for hits in self.peft.hits.values() for hit in hits))
 
     def adapter_table(self) -> str:
-        """What each pattern of each configuration hit, and how many numbers that adds or trains, as a table."""
+        """A table of the layers that each pattern matched, and of the number of parameters added or trained there."""
         rows = [("adapter", "pattern", "modules", "numbers", "such as")]
         for name, hits in self.peft.hits.items():
             for pattern in dict.fromkeys(hit.pattern for hit in hits):
@@ -385,17 +387,17 @@ class PeftModel(Module):
         is_trainable: bool = False,
         config: PeftConfig | None = None,
     ) -> Any:
-        """Give a model the adapter in a directory that `peft` or `save_pretrained` wrote; returns the model.
+        """Add the adapter in a directory that `peft` or `save_pretrained` wrote to a model; returns the model.
 
         Args:
             model: the model that the adapter was trained for, with its weights.
             model_id: a directory with adapter_config.json and adapter_model.safetensors or .bin, or a name on the Hub.
-            is_trainable: whether it is to be trained further.
-            config: used instead of adapter_config.json.
+            is_trainable: whether the adapter is to be trained further.
+            config: a configuration to use instead of adapter_config.json.
 
         Raises:
-            FileNotFoundError: no such directory, or a file in it is missing.
-            ValueError: the adapter is of an unknown kind, or for another model, or the files are damaged.  The model is
+            FileNotFoundError: there is no such directory, or a file in it is missing.
+            ValueError: the adapter is of an unknown kind or for another model, or the files are damaged.  The model is
                 unchanged.
         """
         if isinstance(model, PeftModel):
@@ -415,7 +417,7 @@ class PeftModel(Module):
         is_trainable: bool = False,
         config: PeftConfig | None = None,
     ) -> None:
-        """Add the adapter in a directory, which does not act before `set_adapter`; errors as for `from_pretrained`."""
+        """Add the adapter in a directory, inactive until `set_adapter`; raises what `from_pretrained` does."""
         self._take(adapter_name, *PeftModel._read(self, model_id, is_trainable, config), model_id)
 
     def save_pretrained(
@@ -423,24 +425,24 @@ class PeftModel(Module):
     ) -> None:
         """Write adapter_config.json and adapter_model.safetensors, so that minigrad and `peft` load them.
 
-        All that was trained is written: the adapter, the model's own weights that it trains, and those that were
-        unfrozen or written into since.  The file is read again, and compared.  An adapter that is not called "default"
-        has a directory of its own, by its name, in this one.
+        Everything that was trained is written: the adapter, the model's own weights that it trains, and those that were
+        unfrozen or written since.  The file is read back and compared.  An adapter that is not called "default" is
+        written to a subdirectory of its name.
 
         Raises:
-            ValueError: there is no adapter of a name.
-            OSError: it cannot be written, or what was written is not what is read.
+            ValueError: a name is unknown.
+            OSError: it cannot be written, or the file that is read back differs.
         """
         for name in self._known(self.peft.configs if selected_adapters is None else selected_adapters):
             with self._unmerged():
                 files.write(self._place(save_directory, name), self._saved_config(name), self._arrays(name))
 
     def saved_state(self, directory: str | os.PathLike) -> dict[str, np.ndarray]:
-        """What `save_pretrained` wrote in a directory, by the names that the weights have in this model's state dict.
+        """The arrays that `save_pretrained` wrote to a directory, by their names in this model's state dict.
 
         Raises:
             FileNotFoundError: an adapter is missing there.
-            ValueError: the files are damaged, or of other adapters.
+            ValueError: the files are damaged, or belong to other adapters.
         """
         state, paths = {}, {id(t): path for path, t in walk(self) if isinstance(t, Tensor)}
         ours = {theirs(self, path): path for path in weights(self)}
@@ -460,7 +462,7 @@ class PeftModel(Module):
         return state
 
     def _check_same(self, name: str, directory: Path) -> None:
-        """Raises ValueError if the adapter in a directory has other options, so that its weights mean another model."""
+        """Raise ValueError if the adapter in a directory has other options, which give its weights another meaning."""
         there, here = (
             json.loads(config.text()) for config in (PeftConfig.from_pretrained(directory), self._saved_config(name))
         )
@@ -472,20 +474,20 @@ class PeftModel(Module):
                 )
 
     def update_config(self) -> None:
-        """Nothing: the configuration of the model is not what is saved."""
+        """Does nothing, because the configuration of the model is not saved with adapters."""
 
     def resize_token_embeddings(self, new_num_tokens: int, pad_to_multiple_of: int | None = None) -> None:
-        """Refused: an adapter is for the model as it is."""
+        """Raises ValueError, because an adapter belongs to the vocabulary of its model."""
         raise ValueError("a model with adapters keeps its vocabulary: resize it before get_peft_model")
 
     def train(self, mode: bool = True) -> Any:
-        """As for every module; warns of adapters that are merged, which are not trained."""
+        """As for every module; warns of merged adapters, which are not trained."""
         if mode and self.merged_adapters:
             warn(f"{', '.join(self.merged_adapters)} is merged and is not trained: type model.unmerge_adapter() first")
         return super().train(mode)
 
     def to(self, target: Any) -> Any:
-        """As for every module; what of the adapters does not act goes along."""
+        """As for every module; the values of inactive adapters are moved too."""
         with self._unmerged():
             state, here = self.peft, {id(t) for _, t in walk(self)}
             changed = state.changed(self)
@@ -496,14 +498,14 @@ class PeftModel(Module):
             state.mark(self, changed)
         return self
 
-    # What these are made of.
+    # Helpers of the methods above.
 
     def _check_known(self, name: str) -> None:
         if name not in self.peft.configs:
             raise ValueError(f"there is no adapter {name!r}: there are {', '.join(map(repr, self.peft.configs))}")
 
     def _known(self, names: str | Iterable[str]) -> tuple[str, ...]:
-        """The names of adapters, each once.  Raises ValueError if there is none of a name."""
+        """The names of adapters, each once.  Raises ValueError for an unknown name."""
         names = (names,) if isinstance(names, str) else tuple(dict.fromkeys(names))
         for name in names:
             self._check_known(name)
@@ -514,11 +516,11 @@ class PeftModel(Module):
             for other in names[:i]:
                 if both := sorted(self.peft.own[name].keys() & self.peft.own[other].keys()):
                     raise ValueError(
-                        f"{other} and {name} both have their own {both[0]}, so they cannot act together: set one"
+                        f"{other} and {name} both have their own {both[0]}, so they cannot be active together: set one"
                     )
 
     def _put(self, name: str, plan: _Plan, rng: init.Rng) -> None:
-        """Add an adapter, with values drawn from `rng`; with LATER they are not set yet."""
+        """Add an adapter with values drawn from `rng`; with LATER they are not set."""
         state = self.peft
         check_name("an adapter", name)
         if name in state.configs:
@@ -527,12 +529,12 @@ class PeftModel(Module):
             if type(other) is not type(plan.config):
                 here, given = type(other).__name__, type(plan.config).__name__
                 raise ValueError(
-                    f"the model has adapters of {here} and cannot have one of {given}: those of a model are of one kind"
+                    f"the model has adapters of {here}, so it cannot have one of {given}: expected the same kind"
                 )
         generator: Any = init.generator(rng)
         state.configs[name], state.hits[name], state.own[name] = plan.config, plan.hits, {}
         try:
-            with self._unmerged():  # the new one is for the model's own weights
+            with self._unmerged():  # the new adapter belongs to the model's own weights
                 for hit in plan.hits:
                     plan.config.add(self, hit, name, generator)
                 self._own(name, plan.own)
@@ -541,7 +543,7 @@ class PeftModel(Module):
             raise
 
     def _own(self, name: str, paths: Iterable[str]) -> None:
-        """Give an adapter values of its own of the model's weights at these paths; weights that are one stay one."""
+        """Give an adapter its own copies of the model's weights at these paths; tied weights stay tied."""
         state, here, copies = self.peft, weights(self), {}
         for path in paths:
             base = state.base.setdefault(path, here[path])
@@ -550,12 +552,12 @@ class PeftModel(Module):
             state.own[name][path] = copies[id(base)]
 
     def _act(self, names: tuple[str, ...]) -> None:
-        """Let these adapters act, with their values of the model's own weights."""
+        """Activate these adapters, with their values of the model's own weights."""
         self._stand(names)
         self.peft.active = names
 
     def _stand(self, names: tuple[str, ...]) -> None:
-        """Compute with these adapters for now."""
+        """Compute with these adapters, without recording them as the active ones."""
         for layer in layers(self):
             layer.active = names
         own = {path: t for name in names for path, t in self.peft.own[name].items()}
@@ -571,7 +573,7 @@ class PeftModel(Module):
         del state.configs[name], state.hits[name], state.own[name]
 
     def _plain(self) -> Any:
-        """The model as it was, with the weights that it has."""
+        """Convert the model back into a plain one, with the weights that it has now."""
         for layer in layers(self):
             layer.unload()
         for path, t in walk(self):
@@ -583,7 +585,7 @@ class PeftModel(Module):
 
     @contextmanager
     def _unmerged(self) -> Iterator[None]:
-        """Without what is merged, which is merged again at the end."""
+        """In the block no adapter is merged; those that were are merged again at its end."""
         names = self.merged_adapters
         self.unmerge_adapter()
         try:
@@ -605,7 +607,7 @@ class PeftModel(Module):
         return files.stored_name(self, path, {hit.path for hit in self.peft.hits[name]})
 
     def _arrays(self, name: str) -> dict[str, np.ndarray]:
-        """What is written of an adapter: all that was trained, by the names in the file."""
+        """The arrays to write for an adapter, everything that was trained, by their names in the file."""
         arrays = {stored: t.numpy() for stored, t in self._tensors(name).items()}
         for path, t in (self.peft.changed(self) | self.peft.own[name]).items():
             array = t.numpy()
@@ -615,11 +617,11 @@ class PeftModel(Module):
 
     @staticmethod
     def _place(directory: str | os.PathLike, name: str) -> Path:
-        """Where an adapter is saved."""
+        """The directory in which an adapter is saved."""
         return Path(directory) if name == "default" else Path(directory) / name
 
     def _plainly(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The arrays of a file by their plain names, each the way round that it has here."""
+        """The arrays of a file by their plain names, transposed where minigrad stores them the other way."""
         own = {theirs(self, path): path for path in weights(self)}
         found = {plain_name(stored): array for stored, array in arrays.items() if ".original_module." not in stored}
         return {
@@ -636,7 +638,7 @@ class PeftModel(Module):
 
     @staticmethod
     def _read(model: Any, source: Any, is_trainable: bool, config: PeftConfig | None) -> tuple[_Plan, dict]:
-        """What a directory holds, and what that means for the model.  Raises ValueError if it means nothing there."""
+        """The plan and the arrays of the adapter in a directory.  Raises ValueError if it is for another model."""
         config = PeftConfig.from_pretrained(source) if config is None else config
         try:
             plan = _Plan(model, config, strict=False)
@@ -646,7 +648,7 @@ class PeftModel(Module):
         return plan, files.read(source)
 
     def _take(self, name: str, plan: _Plan, arrays: Mapping[str, np.ndarray], source: Any) -> None:
-        """Add an adapter with the values of a file.  Raises ValueError if they do not fit; nothing is changed then."""
+        """Add an adapter with the arrays of a file.  Raises ValueError, and changes nothing, if they do not fit."""
         found, ours = self._plainly(arrays), {theirs(self, path): path for path in weights(self)}
         plan.own = list(dict.fromkeys([*plan.own, *(ours[stored] for stored in found if stored in ours)]))
         fresh = not self.peft.configs
@@ -665,7 +667,7 @@ class PeftModel(Module):
 
 
 def check_fit(model: PeftModel, source: Any, found: Mapping[str, Any], wanted: Mapping[str, Tensor]) -> None:
-    """Raises ValueError, in one line, if a file has other arrays than an adapter."""
+    """Raise ValueError, in one line, if a file lacks arrays of an adapter, has others, or has other shapes."""
     missing = [name for name in wanted if name not in found]
     unknown = [name for name in found if name not in wanted]
     wrong = [
@@ -674,7 +676,7 @@ def check_fit(model: PeftModel, source: Any, found: Mapping[str, Any], wanted: M
         if name in wanted and tuple(array.shape) != wanted[name].shape
     ]
     faults = [f"it lacks {listed(missing)}"] * bool(missing)
-    faults += [f"it has {listed(unknown)}, which have no place here"] * bool(unknown)
+    faults += [f"it has {listed(unknown)}, which the adapter does not have"] * bool(unknown)
     faults += [listed(wrong)] * bool(wrong)
     if faults:
         raise ValueError(

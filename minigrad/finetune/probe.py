@@ -1,4 +1,4 @@
-"""A linear probe: logistic regression on the vectors of a model that stays as it is."""
+"""A linear probe: logistic regression on the features of a frozen model."""
 
 from __future__ import annotations
 
@@ -21,28 +21,30 @@ from .prompts import in_batches, probabilities
 
 
 class MeanVector(Module):
-    """A model's last vectors, of each text their mean over its tokens scaled to length one, as `logits` (B, D)."""
+    """The mean of a model's last hidden states over the tokens of a text, scaled to norm one, as `logits` (B, D)."""
 
     def __init__(self, model: PretrainedModel):
         self.model = model
 
     def forward(self, input_ids: Any, attention_mask: Any, token_type_ids: Any = None) -> ClassifierOutput:
-        """The vectors of a batch; arguments as for the model."""
+        """The features of a batch; the arguments are the model's."""
         types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
         x = self.model.base_model(input_ids, attention_mask=attention_mask, **types).last_hidden_state
         return ClassifierOutput(None, pooled(x, attention_mask))
 
 
 class LinearProbe:
-    """A linear classifier on frozen features; it answers as `TextClassifier` does.
+    """A linear classifier of texts on frozen features; its answers have the form of `TextClassifier`'s.
 
     probe = LinearProbe(AutoModel.from_pretrained(directory), AutoTokenizer.from_pretrained(directory))
     probe.fit([("Open a socket.", "http"), ("Send a letter.", "email")])
     probe("Read a page.")               # [{"http": 0.71, "email": 0.29}]
 
-    A feature vector is the mean of the model's last vectors over the tokens, scaled to length one.  The classifier has
-    the least Σ cross-entropy + |W|² / (2 C), which is one point whatever the start (as scikit-learn's
-    LogisticRegression(C=C)).  No weight of the model is changed.
+    The features of a text are the mean of the model's last hidden states over its tokens, scaled to norm one.  The
+    classifier minimises Σ cross-entropy + |W|² / (2 C), which has one minimum whatever the start, that of
+    scikit-learn's LogisticRegression(C=C).  The weights of the model do not change.
+
+    Raises ValueError unless C is positive.
     """
 
     def __init__(
@@ -53,14 +55,14 @@ class LinearProbe:
         if max_length is not None and not is_whole(max_length, 1):
             raise ValueError(f"max_length is {max_length!r}; expected a whole number of tokens, or None")
         if not is_number(C) or not C > 0:
-            raise ValueError(f"C is {C!r}; expected a positive number, such as 10.0: the larger, the closer the fit")
+            raise ValueError(f"C is {C!r}; expected a positive number, such as 10.0: a larger C fits more closely")
         self.model, self.tokenizer, self.C = model, tokenizer, C
         self.max_length = max_length or model.config.longest
         self.classes: list[str] = []
         self.head: Any = None  # a Linear, once fitted
 
     def features(self, texts: Sequence[str], batch_size: int = 64) -> np.ndarray:
-        """The vectors (texts, D)."""
+        """The features of texts, (texts, D)."""
         columns = self.tokenizer(list(texts), padding=False, max_length=self.max_length)
         columns = {name: columns[name] for name in columns if name in ("input_ids", "token_type_ids")}
         return in_batches(MeanVector(self.model), TextDataset(columns), batch_size)
@@ -91,7 +93,10 @@ class LinearProbe:
     def __call__(
         self, texts: str | Sequence[str], top_k: int | None = None, batch_size: int = 64
     ) -> list[dict[str, float]]:
-        """For each text its `top_k` most probable classes (default: all) with their probabilities, the best first."""
+        """The `top_k` most probable classes (default: all) of each text with their probabilities, the best first.
+
+        Raises ValueError if the probe was not fitted.
+        """
         if self.head is None:
             raise ValueError("this LinearProbe was not fitted: type probe.fit(examples) first")
         x = self.features([texts] if isinstance(texts, str) else texts, batch_size)

@@ -1,4 +1,4 @@
-"""Prompts: a masked or causal language model classifies a text by the word it expects at a place in a sentence."""
+"""Prompts: a masked or causal language model classifies a text by the word that it predicts in a sentence about it."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ SAVED = "template", "verbalizer", "demonstrations", "separator", "max_length", "
 
 
 class PromptForClassification(Module):
-    """A language model that scores classes: the mean of the logits of each class's words at one place of the prompt.
+    """A language model that scores each class by the mean of the logits of its words at one position of the prompt.
 
-    It returns a loss and logits as a model for sequence classification does, so a `Trainer` fine-tunes the whole model
+    It returns a loss and logits like a model for sequence classification, so a `Trainer` can fine-tune the whole model
     through the prompt (pattern-exploiting training, Schick & Schütze 2021, without its ensemble).
 
     Args:
         model: a masked or causal language model.
-        token_ids: for each class the ids of its words.
+        token_ids: the ids of the words of each class.
 
     `calibration` (classes,) is added to the scores; it is zero until `PromptClassifier.calibrate` sets it.
     """
@@ -67,9 +67,9 @@ class PromptForClassification(Module):
 
         Args:
             input_ids, attention_mask, token_type_ids: (B, T), as for the model, padded on either side.
-            mask_positions: (B,), at which token of each prompt, padding not counted, the words are scored: at the mask,
-                or at the last token for a causal model.
-            labels: (B,) class numbers.
+            mask_positions: (B,), the token of each prompt at which the words are scored, not counting padding: the
+                mask, or for a causal model the last token.
+            labels: (B,), class numbers.
         """
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
         inputs = {name: as_given(given) for name, given in inputs.items() if given is not None}
@@ -87,7 +87,7 @@ class PromptForClassification(Module):
 
 
 def padded_right(inputs: dict[str, Array]) -> dict[str, Array]:
-    """The columns (B, T) with each row turned so that its padding, by the attention mask, is at its end."""
+    """The columns (B, T), with the padding of each row, found by the attention mask, moved to its end."""
     mask = inputs["attention_mask"]
     xp = backend.of(mask).xp
     order = (xp.arange(mask.shape[1]) + mask.argmax(1)[:, None]) % mask.shape[1]
@@ -95,7 +95,7 @@ def padded_right(inputs: dict[str, Array]) -> dict[str, Array]:
 
 
 class PromptClassifier:
-    """A language model, a template and a verbaliser as one function of texts; it answers as `TextClassifier` does.
+    """A classifier of texts from a language model, a template and a verbaliser; it answers as `TextClassifier` does.
 
         classifier = PromptClassifier(
             AutoModelForMaskedLM.from_pretrained(directory), AutoTokenizer.from_pretrained(directory),
@@ -103,23 +103,23 @@ class PromptClassifier:
         )
         classifier("Open a socket.")       # [{"http": 0.83, "email": 0.17}]
 
-    Without `demonstrations` this is zero-shot.  With some, each is written in front of the prompt with the first word
-    of its class in place (in-context learning, Brown et al. 2020).  To fine-tune the model through its prompt, pass
-    `classifier.prompted` to a Trainer, with `classifier.dataset(examples)`.
+    Without `demonstrations` classification is zero-shot.  With some, each is written before the prompt, its mask filled
+    with the first word of its class (in-context learning, Brown et al. 2020).  To fine-tune the model through its
+    prompt, pass `classifier.prompted` to a Trainer, with `classifier.dataset(examples)`.
 
     Args:
         model: a masked language model, or a causal one, which reads the prompt up to {mask}.
         demonstrations: labelled examples, as (text, label).
-        separator: what stands after each demonstration.
-        max_length: the most tokens of a prompt, by default as many as the model reads.  Of a longer one the end of the
-            text is cut off, never the template.
+        separator: the text after each demonstration.
+        max_length: the largest number of tokens of a prompt, by default as many as the model reads.  In a longer prompt
+            the end of the text is truncated, never the template.
 
     Raises:
         TypeError: the model is of another kind.
-        ValueError: a word is not one token, the template does not fit the model's kind or is longer than it reads, or
-            a demonstration's class has no word.
+        ValueError: a word is not one token, the template does not suit the model's kind or is longer than it reads, or
+            the class of a demonstration has no word.
 
-    A warning tells of a language-modelling head that no checkpoint has: its answers are noise until it is trained.
+    Warns of a language-modelling head that is not in the checkpoint: its answers are noise until it is trained.
     """
 
     def __init__(
@@ -167,8 +167,8 @@ class PromptClassifier:
         self.encode(["a"])  # refuses a template that is too long
         if new := untrained(model):
             warn(
-                f"the language-modelling head of this {type(model).__name__} is in no checkpoint ({new[0]} is new): "
-                "its answers are noise until it is trained"
+                f"the language-modelling head of this {type(model).__name__} is not in the checkpoint ({new[0]} is "
+                "new): its answers are noise until it is trained"
             )
 
     def _check_template(self):
@@ -197,20 +197,19 @@ class PromptClassifier:
     def __call__(
         self, texts: str | Sequence[str], top_k: int | None = None, batch_size: int = 64
     ) -> list[dict[str, float]]:
-        """For each text its `top_k` most probable classes (default: all) with their probabilities, the best first."""
+        """The `top_k` most probable classes (default: all) of each text with their probabilities, the best first."""
         logits = self.logits([texts] if isinstance(texts, str) else texts, batch_size)
         return best_first(probabilities(logits), self.classes, top_k)
 
     def logits(self, texts: Sequence[str], batch_size: int = 64) -> np.ndarray:
-        """The scores (texts, classes), calibrated if `calibrate` was called.  Dropout is off meanwhile."""
+        """The scores (texts, classes), calibrated if `calibrate` was called, computed without dropout."""
         return in_batches(self.prompted, TextDataset(self.encode(texts)), batch_size)
 
     def calibrate(self, content_free: str | Sequence[str] = CONTENT_FREE) -> Self:
-        """Divide each probability by its mean over texts that say nothing, and scale to a sum of 1; returns itself.
+        """Divide each probability by its mean over texts without content, and normalise the sum to 1; returns itself.
 
-        So a class is not preferred because its words are common ones.  This is contextual calibration (Zhao et al.
-        2021).  With texts of the task's own kind, unlabelled, in place of "N/A" it corrects by the mean prediction of
-        those.  What was calibrated before is replaced.
+        So a class is not preferred because its words are frequent: contextual calibration (Zhao et al. 2021).  With
+        unlabelled texts of the task instead, their mean prediction is the divisor.  An earlier calibration is replaced.
         """
         zero = np.zeros(len(self.classes), np.float32)
         self.prompted.calibration.copy_(zero)
@@ -228,7 +227,7 @@ class PromptClassifier:
         return TextDataset(self.encode(texts), self.label_ids(labels))
 
     def label_ids(self, labels: Sequence[str]) -> np.ndarray:
-        """The class number of each label.  Raises ValueError for one that the verbaliser has no word for."""
+        """The class number of each label, int64.  Raises ValueError for a label without a word in the verbaliser."""
         for label in labels:
             if label not in self.verbalizer.words:
                 raise ValueError(
@@ -238,19 +237,19 @@ class PromptClassifier:
         return np.array([self.classes.index(label) for label in labels], np.int64)
 
     def prompt(self, text: str) -> str:
-        """What the model is given to read of a text, before it is cut."""
+        """The prompt for a text, before truncation."""
         filled = self.template.fill(text, self.tokenizer.mask_token or "")
         return self.before + (filled.prompt[: filled.mask].rstrip() if self.is_causal else filled.prompt)
 
     def encode(self, texts: Sequence[str]) -> dict[str, list]:
-        """Columns of token lists, and `mask_positions`, with an entry for each text.
+        """The model's inputs as token lists, and `mask_positions`, with an entry for each text.
 
         Raises ValueError if the template alone is longer than the model reads.
         """
         return self.read(texts)[0]
 
     def read(self, texts: Sequence[str]) -> tuple[dict[str, list], list[list[int]]]:
-        """As `encode`, and for each text which tokens its triggers are."""
+        """The result of `encode`, and the positions of the triggers' tokens in each text's prompt."""
         if not isinstance(texts, Iterable):
             raise TypeError(f"texts is a {type(texts).__name__}; expected a str, or several in a list")
         for i, text in enumerate(texts, 1):
@@ -271,7 +270,7 @@ class PromptClassifier:
             filled = self.template.fill(text, self.tokenizer.mask_token or "")
             start, end, mask, *others = (len(self.before) + at for at in (*filled.text, filled.mask, *filled.triggers))
             tokens = [
-                (a, b) if not special else (0, 0)  # of which characters
+                (a, b) if not special else (0, 0)  # the characters of each token
                 for (a, b), special in zip(batch["offset_mapping"][row], batch["special_tokens_mask"][row], strict=True)
             ]
             if self.is_causal:
@@ -290,7 +289,7 @@ class PromptClassifier:
         return columns, triggers
 
     def _kept(self, own: list[int], size: int, row: int) -> list[int]:
-        """The tokens of a prompt of `size` tokens that the model is to read, `own` being those of the text."""
+        """The positions of the tokens to keep of a prompt of `size` tokens; `own` are those of the text."""
         if not size:
             raise ValueError(f"the prompt of text {row} is empty: expected words around {{text}} in the template")
         if self.max_length is None or size <= self.max_length:
@@ -298,22 +297,22 @@ class PromptClassifier:
         excess = size - self.max_length
         if excess >= len(own):
             raise ValueError(
-                f"the template{' with its demonstrations' * bool(self.before)} is {size - len(own)} tokens long, "
-                f"and the model reads {self.max_length}, so that no room is left for a text: "
+                f"the template{' with its demonstrations' * bool(self.before)} is {size - len(own)} tokens long, but "
+                f"the model reads {self.max_length}, which leaves no room for a text: "
                 + ("give fewer or shorter demonstrations" if self.before else "give a shorter template")
             )
         cut = set(own[-excess:])
         return [i for i in range(size) if i not in cut]
 
     def save_pretrained(self, directory: str | os.PathLike) -> None:
-        """Save the model, the tokenizer and, in prompt.json, the rest; `from_pretrained` reads it back.
+        """Save the model and the tokenizer, and template, words and options in prompt.json, for `from_pretrained`.
 
         Raises ValueError for a model with adapters, which would be saved without the model.
         """
         if isinstance(self.model, PeftModel):
             raise ValueError(
-                "the model has adapters, which are saved without the model they belong to: expected a whole model; "
-                "type classifier.model.merge_and_unload() first"
+                "the model has adapters, which are saved without their model: expected a plain model; type "
+                "classifier.model.merge_and_unload() first"
             )
         self.model.save_pretrained(directory)
         self.tokenizer.save_pretrained(directory)
@@ -362,7 +361,7 @@ class PromptClassifier:
 
 
 def untrained(model: PretrainedModel) -> list[str]:
-    """The weights of the head that no file had, if the vectors among them are as they were begun: of equal numbers."""
+    """The head's newly initialised weights, if the vectors among them still have their constant initial values."""
     new = [] if model.load_report is None else model.load_report.newly_initialised
     own, new = model.state_dict(), [name for name in new if matches(model.heads, name)]
     is_as_begun = all(own[name].ndim > 1 or np.ptp(own[name].numpy()) == 0 for name in new)
@@ -376,7 +375,7 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
 
 
 def in_batches(model: Module, dataset: TextDataset, batch_size: int = 64) -> np.ndarray:
-    """The logits of a model for each text, in order; texts of a length are read together, with dropout off."""
+    """The logits of a model for each text, in order, without dropout; a batch holds texts of similar length."""
     if not is_whole(batch_size, 1):
         raise ValueError(f"batch_size is {batch_size!r}; expected a whole number, 1 or more")
     modes = {module: module.training for module in model.modules()}

@@ -1,4 +1,4 @@
-"""Search over templates: which of several tells the classes of held-out examples best."""
+"""Search over templates: ranks them by how well they classify held-out examples."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .verbalizers import Verbalizer
 
 
 class TemplateScore(NamedTuple):
-    """A template, the share of examples it tells right, and their mean cross-entropy in nats."""
+    """A template, its accuracy on the examples, and their mean cross-entropy in nats."""
 
     template: Template
     accuracy: float
@@ -32,18 +32,17 @@ def rank_templates(
     calibrate: bool = False,
     **options: Any,
 ) -> list[TemplateScore]:
-    """The templates, the best on the examples first: by accuracy and, where that is the same, by cross-entropy.
+    """The templates in descending order of accuracy on the examples, ties by cross-entropy.
 
-    The examples must be others than those that the result is judged by: the best of many templates looks better on
-    the examples that chose it than it is.
+    Evaluate the chosen template on other examples: on those that selected it, the best of many looks better than it is.
 
     Args:
         templates: written by hand, or made by `expand_templates`.
-        calibrate: calibrate each of them before it is scored.
+        calibrate: whether each template is calibrated before it is scored.
         options: those of `PromptClassifier`, such as demonstrations.
 
     Raises:
-        ValueError: as `PromptClassifier` does, or there is no template.
+        ValueError: there is no template, or `PromptClassifier` raises it.
     """
     found, given = [], [templates] if isinstance(templates, (str, Template)) else templates
     if not isinstance(given, Iterable):

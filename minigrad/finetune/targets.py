@@ -1,4 +1,4 @@
-"""Which modules of a model a configuration means, and what each of its patterns hit."""
+"""Finds the modules of a model that the patterns of a configuration match."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NUMBERED = re.compile(r"\.(\d+)\.")
 
 
 def paths_of(model: Module) -> dict[str, Module]:
-    """Each module once, under the first of its paths, without lists and dictionaries, and without adapters' modules."""
+    """Each module once, under its first path, except lists, dictionaries and the modules of adapters."""
     found: dict[int, tuple[str, Module]] = {}
     of_adapters = {id(m) for layer in model.modules() if isinstance(layer, AdapterLayer) for m in layer.own_modules()}
     for path, module in model.named_modules():
@@ -29,25 +29,25 @@ def paths_of(model: Module) -> dict[str, Module]:
 
 
 def is_named(path: str, name: str) -> bool:
-    """Whether a path is the name, or ends with it, step by step."""
+    """Whether a path equals the name or ends with its steps."""
     return path == name or path.endswith(f".{name}")
 
 
 def is_within(path: str, names: Iterable[str]) -> bool:
-    """Whether a module is, or is part of, one of those named."""
+    """Whether the module at a path is one of those named, or part of one."""
     return any(f".{name}." in f".{path}." for name in names)
 
 
 def found(model: Module, config: Any, defaults: dict[str, Any], kinds: tuple[type, ...], strict: bool) -> list[Hit]:
-    """The modules that `target_modules` and the options beside it mean, each with the pattern that hit it.
+    """The modules that `target_modules` and the related options select, each with the pattern that it matches.
 
     Args:
-        defaults: what is meant by target_modules=None, by the family of the model.
-        kinds: the layers that can be adapted.
-        strict: refuse a pattern that hits nothing even if others hit something.
+        defaults: the target_modules that None stands for, by the family of the model.
+        kinds: the classes of layers that can be adapted.
+        strict: whether every single pattern must match a module.
 
     Raises:
-        ValueError: nothing is hit, with the names that come nearest, or something that cannot be adapted.
+        ValueError: nothing matches (the nearest names are given), or a match cannot be adapted.
     """
     targets = config.target_modules
     if targets is None:
@@ -81,9 +81,9 @@ def found(model: Module, config: Any, defaults: dict[str, Any], kinds: tuple[typ
             for path in every.keys() - paths.keys():
                 if test(path, missed[0]) or test(theirs(model, path), missed[0]):
                     raise ValueError(
-                        f"{missed[0]!r} hits {path}, which is left out, for exclude_modules is "
+                        f"{missed[0]!r} matches {path}, which is left out, since exclude_modules is "
                         f"{getattr(config, 'exclude_modules', None)} and modules_to_save, with the head of the "
-                        f"task_type, {config.modules_to_save}: name it in one of them"
+                        f"task_type, {config.modules_to_save}: name it in only one of these options"
                     )
             raise ValueError(no_match(missed[0], model, isinstance(targets, str), kinds))
     targeted = list({hit.path: hit for hit in hits}.values())
@@ -93,8 +93,8 @@ def found(model: Module, config: Any, defaults: dict[str, Any], kinds: tuple[typ
     for hit in hits:
         if not isinstance(hit.module, kinds):
             raise ValueError(
-                f"{hit.pattern!r} hits {hit.path}, a {type(hit.module).__name__}, which cannot be adapted, only "
-                f"{', '.join(kind.__name__ for kind in kinds)}: give some of the names "
+                f"{hit.pattern!r} matches {hit.path}, a {type(hit.module).__name__}; expected a layer that can be "
+                f"adapted ({', '.join(kind.__name__ for kind in kinds)}): give some of the names "
                 f"{', '.join(endings(model, kinds))}"
             )
     return hits
@@ -113,20 +113,20 @@ def all_linear(model: Module, paths: dict[str, Module], kinds: tuple[type, ...])
 
 
 def is_all_linear(targets: Any) -> bool:
-    """Whether all Linears are meant, however it is capitalised."""
+    """Whether target_modules is "all-linear", in any capitalisation."""
     return isinstance(targets, str) and targets.lower() == ALL_LINEAR
 
 
 def full_match(pattern: str, option: str = "target_modules") -> Callable[[str, str], Any]:
-    """Whether a path matches the regular expression in an option from its first letter to its last.
+    """A test whether a whole path matches the regular expression in an option.
 
-    Raises ValueError if the expression is none.
+    Raises ValueError unless it is a regular expression.
     """
     try:
         compiled = re.compile(pattern)
     except re.error as error:
         raise ValueError(
-            f"{option} is {pattern!r}, which is no regular expression ({error}): give a list of names, such as "
+            f"{option} is {pattern!r}, which is not a regular expression ({error}): give a list of names, such as "
             "['query', 'value'], or an expression such as '.*attention.*query'"
         ) from None
     return lambda path, _: compiled.fullmatch(path)
@@ -144,7 +144,7 @@ def left_out(model: Module, path: str, config: Any) -> bool:
 
 
 def check_exclusions(model: Module, paths: dict[str, Module], config: Any, kinds: tuple[type, ...]) -> None:
-    """Raises ValueError if one of `exclude_modules` hits nothing, with the names that come nearest."""
+    """Raise ValueError, which gives the nearest names, if one of `exclude_modules` matches nothing."""
     excluded = getattr(config, "exclude_modules", None)
     test = full_match(excluded, "exclude_modules") if isinstance(excluded, str) else is_named
     for one in names_in(excluded):
@@ -153,7 +153,7 @@ def check_exclusions(model: Module, paths: dict[str, Module], config: Any, kinds
 
 
 def check_layers(config: Any, paths: list[str]) -> None:
-    """Raises ValueError if one of the `layers_to_transform` has none of these modules."""
+    """Raise ValueError if one of the `layers_to_transform` contains none of these modules."""
     there = sorted({n for path in paths if (n := layer_of(path, config)) is not None})
     wanted = wanted_layers(config)
     if missed := [n for n in wanted or [] if n not in there]:
@@ -167,7 +167,7 @@ def check_layers(config: Any, paths: list[str]) -> None:
 
 
 def wanted_layers(config: Any) -> list[int] | None:
-    """The `layers_to_transform`; None means all."""
+    """The `layers_to_transform` as a list; None means all."""
     wanted = getattr(config, "layers_to_transform", None)
     return [wanted] if isinstance(wanted, int) else wanted or None
 
@@ -179,7 +179,7 @@ def is_in_layer(path: str, config: Any) -> bool:
 
 
 def layer_of(path: str, config: Any) -> int | None:
-    """The number of the layer that a module is in: the first number in its path, or that behind `layers_pattern`."""
+    """The number of the layer that contains a module: the first number in its path, or that after `layers_pattern`."""
     patterns = names_in(getattr(config, "layers_pattern", None))
     numbers = (
         [re.search(rf"(?:^|\.){pattern}\.(\d+)\.", path) for pattern in patterns]
@@ -190,7 +190,7 @@ def layer_of(path: str, config: Any) -> int | None:
 
 
 def is_inner_linear(model: Any, path: str, module: Module) -> bool:
-    """Whether a module is a Linear, and not the one that scores labels or words."""
+    """Whether a module is a Linear other than the one that scores labels or tokens."""
     if not isinstance(module, Linear) or path == getattr(model, "label_layer", ""):
         return False
     words = getattr(getattr(model, "config", None), "vocab_size", None)
@@ -203,7 +203,7 @@ def endings(model: Module, kinds: tuple[type, ...]) -> list[str]:
 
 
 def no_match(pattern: str, model: Module, is_expression: bool, kinds: tuple[type, ...]) -> str:
-    """What to say of a pattern that hits nothing."""
+    """The message about a pattern that matches nothing."""
     paths = [path for path, module in paths_of(model).items() if isinstance(module, kinds)]
     if is_expression and any(is_named(path, pattern) for path in paths):
         return (
@@ -211,13 +211,13 @@ def no_match(pattern: str, model: Module, is_expression: bool, kinds: tuple[type
             f"{type(model).__name__}: give a list for names, [{pattern!r}]"
         )
     near = get_close_matches(pattern, [*endings(model, kinds), *paths], 3, 0.4) or endings(model, kinds)[:6]
-    return f"{pattern!r} hits no module of {type(model).__name__}; the nearest names are {', '.join(near)}"
+    return f"{pattern!r} matches no module of {type(model).__name__}; the nearest names are {', '.join(near)}"
 
 
 def saved_modules(model: Module, names: Sequence[str], strict: bool) -> dict[str, Tree]:
     """The modules that `modules_to_save` names, by path.
 
-    Raises ValueError for a name that hits nothing, with the nearest; unless `strict`, only if none does.
+    Raises ValueError, which gives the nearest names, if a name matches nothing, or if none does when not `strict`.
     """
     paths = {path: module for path, module in model.named_modules() if path}
     hit: dict[str, Tree] = {}
@@ -226,7 +226,8 @@ def saved_modules(model: Module, names: Sequence[str], strict: bool) -> dict[str
         if not these and (strict or not hit and name == names[-1]):
             near = get_close_matches(name, [path.rpartition(".")[2] for path in paths] + list(paths), 3, 0.4)
             raise ValueError(
-                f"modules_to_save has {name!r}, which hits no module of {type(model).__name__}; the nearest names are "
+                f"modules_to_save has {name!r}, which matches no module of {type(model).__name__}; the nearest names "
+                "are "
                 f"{', '.join(dict.fromkeys(near or list(paths)[:3]))}"
             )
         hit |= these
@@ -234,7 +235,7 @@ def saved_modules(model: Module, names: Sequence[str], strict: bool) -> dict[str
 
 
 def named(config: Any, model: Module, hits: list[Hit], defaults: dict[str, Any]) -> Any:
-    """The target_modules to write: those of the configuration if they mean the same in `peft`, or else whole paths."""
+    """The target_modules to write: those of the configuration if `peft` understands them equally, else whole paths."""
     targets = defaults[model_type(model)] if config.target_modules is None else config.target_modules
     if is_all_linear(targets) or any(theirs(model, hit.path) != hit.path for hit in hits):
         return [theirs(model, hit.path) for hit in hits]
@@ -242,6 +243,6 @@ def named(config: Any, model: Module, hits: list[Hit], defaults: dict[str, Any])
 
 
 def stored_transposed(model: Module, hits: list[Hit]) -> bool:
-    """Whether the reference library stores weights of targets (in, out)."""
+    """Whether the reference library stores the weights of the targets as (in, out)."""
     layout = getattr(model, "layout", None)
     return layout is not None and any(layout.transposed(f"{hit.path}.weight") for hit in hits)

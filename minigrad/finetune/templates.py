@@ -1,4 +1,4 @@
-"""Templates: a text turned into a cloze sentence, whose missing word names the class of the text."""
+"""Templates, which turn a text into a cloze sentence whose missing word names the class of the text."""
 
 from __future__ import annotations
 
@@ -13,25 +13,24 @@ EXAMPLE = "{text} It is about {mask}."
 
 
 class Filled(NamedTuple):
-    """A template with a text in it, and where in the prompt its places are, as numbers of characters."""
+    """A template with a text in it, and the positions of text, mask and triggers in the prompt, in characters."""
 
     prompt: str
-    text: tuple[int, int]  # from, to
-    mask: int  # where the mask begins
-    triggers: tuple[int, ...]  # where each trigger begins
+    text: tuple[int, int]  # its start and end
+    mask: int  # its start
+    triggers: tuple[int, ...]  # the start of each
 
 
 class Template:
-    """A sentence with the places {text}, for the text to classify, and {mask}, for the word that names its class.
+    """A sentence with the placeholders {text}, for the text to classify, and {mask}, for the word that names its class.
 
     Template("{text} It is about {mask}.").fill("Open a socket.", "[MASK]").prompt
     # "Open a socket. It is about [MASK]."
 
-    A place {trigger}, of which there may be several, stands for a word that `search_triggers` finds, given in
-    `triggers`.  Braces that are meant as such are doubled.  A causal language model reads up to {mask}, which therefore
-    comes after {text}.
+    Any number of placeholders {trigger} stand for words that `search_triggers` finds, which are given in `triggers`.
+    Literal braces are doubled.  A causal language model reads the prompt up to {mask}, which must come after {text}.
 
-    Raises ValueError for a pattern without {text} or {mask}, with two of either, or with another place.
+    Raises ValueError unless the pattern has {text} and {mask} once each, or if it has another placeholder.
     """
 
     def __init__(self, pattern: str, triggers: Sequence[str] = ()):
@@ -41,12 +40,12 @@ class Template:
         try:
             parts = list(Formatter().parse(pattern))
         except ValueError as error:
-            raise ValueError(f"the template {pattern!r}: {error}; a brace that is meant as such is doubled") from None
-        self.parts: list[tuple[str, str | None]] = []  # (words, the place after them)
+            raise ValueError(f"the template {pattern!r}: {error}; expected literal braces to be doubled") from None
+        self.parts: list[tuple[str, str | None]] = []  # (words, the placeholder after them)
         for words, place, spec, conversion in parts:
             if place is not None and (place not in PLACES or spec or conversion):
                 raise ValueError(
-                    f"the template {pattern!r} has a place {{{place}}}; expected {{text}} and {{mask}}, "
+                    f"the template {pattern!r} has a placeholder {{{place}}}; expected {{text}} and {{mask}}, "
                     f"as in {EXAMPLE!r}"
                 )
             self.parts.append((words, place))
@@ -62,7 +61,7 @@ class Template:
             raise ValueError(
                 f"the template {pattern!r} has {places} {{trigger}}, and {len(self.triggers)} words are given for them"
             )
-        self.is_open = places > len(self.triggers)  # whether there are places without a word
+        self.is_open = places > len(self.triggers)  # whether a {trigger} has no word yet
         self.trigger_count = places
 
     def __repr__(self) -> str:
@@ -84,8 +83,8 @@ class Template:
         """The template with a text, and a word or a mask token.  Raises ValueError if a {trigger} has no word."""
         if self.is_open:
             raise ValueError(
-                f"the template {self.pattern!r} has {self.trigger_count} {{trigger}} without a word: expected words in "
-                "their places; search_triggers(model, tokenizer, template, ...) finds some"
+                f"the template {self.pattern!r} has {self.trigger_count} {{trigger}} without a word: expected a word "
+                "for each; search_triggers(model, tokenizer, template, ...) finds some"
             )
         prompt, span, at, found, rest = "", (0, 0), 0, [], list(self.triggers)
         for words, place in self.parts:
@@ -102,7 +101,7 @@ class Template:
         return Filled(prompt, span, at, tuple(found))
 
     def written_out(self) -> Template:
-        """The same template, its triggers ordinary words."""
+        """The same template with its triggers as ordinary words."""
         pattern, rest = "", list(self.triggers)
         for words, place in self.parts:
             written = rest.pop(0) if place == "trigger" else ""
@@ -111,17 +110,17 @@ class Template:
 
 
 def doubled(words: str) -> str:
-    """Words as a pattern has them."""
+    """Words with braces doubled, as in a pattern."""
     return words.replace("{", "{{").replace("}", "}}")
 
 
 def expand_templates(rule: str) -> list[Template]:
-    """The templates that a rule stands for, in which (one|two|) means one, two or nothing.
+    """The templates that a rule generates, in which (one|two|) stands for one, two or nothing.
 
     expand_templates("{text} (It|This) is (|mainly )about {mask}.")     # four templates
 
-    Parentheses without a bar in them are ordinary ones; groups cannot be nested.  Raises ValueError as `Template` does,
-    and for a group that is nested or not closed; TypeError if the rule is no text.
+    Parentheses without a bar are literal; groups cannot be nested.  Raises ValueError as `Template` does, and for a
+    group that is nested or not closed; TypeError if the rule is not a text.
     """
     if not isinstance(rule, str):
         raise TypeError(

@@ -1,4 +1,4 @@
-"""Trigger words found by gradients: what to write into a template so that a model tells the classes apart."""
+"""Finds trigger words by gradients: words for a template with which a model separates the classes best."""
 
 from __future__ import annotations
 
@@ -40,23 +40,23 @@ def search_triggers(
     rng: init.Rng = None,
     **options: Any,
 ) -> TriggerSearch:
-    """Find words for the places {trigger} of a template, without training a weight (AutoPrompt, Shin et al. 2020).
+    """Find words for the placeholders {trigger} of a template without training (AutoPrompt, Shin et al. 2020).
 
-    Each step takes one place, draws on the gradient of the loss at its embedding to predict which `candidates` words
-    would lower the loss most (HotFlip, Ebrahimi et al. 2018), tries these, and keeps the best if it does.  A step costs
-    `candidates` forward passes over the examples and one backward pass.
+    Each step draws a placeholder.  The gradient of the loss by its embedding predicts the `candidates` words that would
+    lower the loss most (HotFlip, Ebrahimi et al. 2018); the best of these replaces the present word if it lowers the
+    loss.  A step takes one backward pass and `candidates` forward passes over the examples.
 
     Args:
-        template: with one {trigger} or more, such as "{text} {trigger} {trigger} {mask}.".
-        examples: labelled ones to lower the loss on; a few dozen.
-        initial: the word that all places begin with.
-        rng: the generator, or the seed, that places are drawn with.
+        template: one with {trigger}, such as "{text} {trigger} {trigger} {mask}.".
+        examples: labelled examples on which to lower the loss; a few dozen.
+        initial: the word with which all placeholders begin.
+        rng: the generator or the seed for drawing placeholders.
         options: those of `PromptClassifier`, such as max_length.
 
     Raises:
-        ValueError: the template has no {trigger}, or else as `PromptClassifier` does.
+        ValueError: the template has no {trigger}, or `PromptClassifier` raises it.
 
-    Only words of letters that are one token are tried, and no word of the verbaliser.
+    Candidates are words of letters that are one token and do not belong to the verbaliser.
     """
     template = template if isinstance(template, Template) else Template(template)
     if not template.trigger_count:
@@ -119,7 +119,7 @@ def search_triggers(
 def embedding_gradient(
     prompted: PromptForClassification, embedding: Module, batch: dict[str, np.ndarray]
 ) -> np.ndarray:
-    """The derivative (B, T, D) of the loss by the vector of each token."""
+    """The derivative (B, T, D) of the loss by the embedding of each token."""
     leaves: list[Tensor] = []
 
     def cut(module: Module, args: tuple, output: Tensor) -> Tensor:
@@ -135,13 +135,13 @@ def embedding_gradient(
 
 
 def word_embedding(model: PretrainedModel) -> Any:
-    """The module that makes vectors of token ids: the one that the language-modelling head may share."""
+    """The module that embeds token ids, whose weight the language-modelling head may share."""
     path = next(name for head, name in model.tied.items() if head.endswith(".weight")).removesuffix(".weight")
     return next(module for name, module in model.named_modules() if name == path)
 
 
 def candidate_words(tokenizer: AutoTokenizer, before: str, verbalizer: Verbalizer) -> tuple[list[str], np.ndarray]:
-    """The words of letters that are one token after the words `before`, none of the verbaliser's, and their ids."""
+    """The words of letters that are one token after the words `before`, except the verbaliser's, and their ids."""
     own = {word.lower() for several in verbalizer.words.values() for word in several}
     words = sorted({token.lstrip("Ġ▁") for token in tokenizer.get_vocab()})
     words = [word for word in words if word.isalpha() and word.lower() not in own]

@@ -13,14 +13,14 @@ EXAMPLE = "{'good': ['great'], 'bad': ['terrible']}"
 
 
 class Verbalizer:
-    """Words for each class, each of them one token of the model's vocabulary.
+    """The words of each class, each of which must be one token of the model.
 
     Verbalizer({"http": ["web", "internet"], "email": "mail"})
 
-    A class that several words name is scored by the mean of their logits.  `words` has the words of each class, and
-    `classes` the classes, in the order given.
+    A class with several words is scored by the mean of their logits.  `words` has the words of each class, and
+    `classes` the classes, in the given order.
 
-    Raises ValueError for fewer than two classes, a class without a word, and a word that stands for two classes.
+    Raises ValueError for fewer than two classes, a class without a word, or a word of two classes.
     """
 
     def __init__(self, words: Mapping[str, str | Sequence[str]]):
@@ -40,7 +40,7 @@ class Verbalizer:
         for name, several in self.words.items():
             if not several or not all(isinstance(word, str) and word.strip() for word in several):
                 raise ValueError(
-                    f"the class {name!r} has no word, but {list(several)}; expected one or more, as in "
+                    f"the class {name!r} has {list(several)}; expected one word or more, as in "
                     f"Verbalizer({{{name!r}: ['{str(name).lower()}'], ...}})"
                 )
             for word in several:
@@ -61,9 +61,9 @@ class Verbalizer:
         return f"Verbalizer({ {name: list(words) for name, words in self.words.items()} })"
 
     def token_ids(self, tokenizer: AutoTokenizer, template: Template) -> list[list[int]]:
-        """For each class the ids of its words, as they are at the place {mask} of the template.
+        """The ids of the words of each class, tokenised as at {mask} in the template.
 
-        Raises ValueError for a word that is not in the vocabulary, of several tokens, or the same token as another.
+        Raises ValueError for a word that is not in the vocabulary, has several tokens, or is the same token as another.
         """
         filled = template.fill("a", "")
         before = filled.prompt[: filled.mask]
@@ -86,17 +86,17 @@ def token_id(tokenizer: AutoTokenizer, before: str, word: str, name: str) -> int
         return pieces[0]
     near = get_close_matches(word.lower(), [token for token in tokenizer.get_vocab() if token.isalpha()], 5, 0.5)
     near = [other for other in near if other != word and len(pieces_after(tokenizer, before, other)) == 1]
-    told = ", ".join(map(repr, tokenizer.convert_ids_to_tokens(pieces)))
+    tokens = ", ".join(map(repr, tokenizer.convert_ids_to_tokens(pieces)))
     raise ValueError(
         f"the word {word!r} of the class {name!r} is "
-        + (f"{len(pieces)} tokens ({told})" if len(pieces) > 1 else "not in the vocabulary")
+        + (f"{len(pieces)} tokens ({tokens})" if len(pieces) > 1 else "not in the vocabulary")
         + "; expected a word that is one token of this tokenizer"
-        + (f": type {near[0]!r} in its place, say" if near else ": type a more common one")
+        + (f": type {near[0]!r}, for example" if near else ": type a more common one")
     )
 
 
 def pieces_after(tokenizer: AutoTokenizer, before: str, word: str) -> list[int]:
-    """The tokens that the word adds to the words `before`, whose last space belongs to it."""
+    """The ids that the word adds to the tokens of the words `before`, whose last space belongs to the word."""
     first, both = (
         tokenizer.encode(text, add_special_tokens=False) if text else [] for text in (before.rstrip(), before + word)
     )

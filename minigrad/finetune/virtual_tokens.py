@@ -1,7 +1,8 @@
-"""Trained prompts: prompt tuning (Lester et al. 2021) and prefix tuning (Li & Liang 2021).
+"""Virtual tokens: prompt tuning (Lester et al. 2021) and prefix tuning (Li & Liang 2021).
 
-Prompt tuning puts vectors before those of the tokens; prefix tuning puts keys and values before those of every layer.
-The model stays as it is.  Its outputs are those of the tokens it was given: what stands before them is left out again.
+Prompt tuning trains embeddings that are prepended to those of the tokens; prefix tuning trains keys and values that are
+prepended in every layer.  The model is frozen.  Its outputs are those of the given tokens: the positions of virtual
+tokens are removed.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ STARTS = "RANDOM", "SAMPLE_VOCAB", "TEXT"
 
 @dataclass
 class PromptLearningConfig(PeftConfig):
-    """What both have in common.
+    """The options that both methods share.
 
     Args:
-        num_virtual_tokens: how many there are.
-        token_dim, num_layers, num_attention_heads, num_transformer_submodules: the sizes of the model, found if left
-            out.
+        num_virtual_tokens: the number of virtual tokens.
+        token_dim, num_layers, num_attention_heads, num_transformer_submodules: the sizes of the model, which are taken
+            from it if they are None.
     """
 
     num_virtual_tokens: int = 0
@@ -53,7 +54,7 @@ class PromptLearningConfig(PeftConfig):
         return name if name == Prompted.parts[0] else f"{PREFIXES[1]}{name}"
 
     def hits(self, model: Module, strict: bool) -> list[Hit]:
-        """The part of the model that the tokens are put before.  Raises ValueError if it has none."""
+        """The part of the model whose inputs the virtual tokens precede.  Raises ValueError if there is none."""
         able = {path: m for path, m in paths_of(model).items() if isinstance(m, tuple(hosts(type(self))))}
         wanted = "encoder" if isinstance(self, PromptTuningConfig) else "decoder"  # of T5, which has both
         path = wanted if wanted in able else next((path for path in able if path not in PARTS), None)
@@ -66,7 +67,7 @@ class PromptLearningConfig(PeftConfig):
         return [Hit(f"{self.num_virtual_tokens} virtual tokens", path, able[path]) for path in these]
 
     def add(self, model: Module, hit: Hit, name: str, rng: Any) -> None:
-        """Give the model the adapter `name`, with its sizes in the configuration."""
+        """Add the adapter `name` to the model, and the model's sizes to the configuration."""
         if hit.path == "decoder" and isinstance(self, PromptTuningConfig):
             PromptedSource.of(hit.module).virtual_tokens[name] = self.num_virtual_tokens
             return
@@ -83,7 +84,7 @@ class PromptLearningConfig(PeftConfig):
             self.draw(p, host, rng)
 
     def sizes(self, c: Any) -> dict[str, int]:
-        """The sizes of the model, under the names they have here."""
+        """The sizes of the model by the names of the options."""
         heads = first_of(c, "num_attention_heads", "n_head", "num_heads", "n_heads")
         return {
             "token_dim": first_of(c, "hidden_size", "n_embd", "d_model", "dim"),
@@ -93,11 +94,11 @@ class PromptLearningConfig(PeftConfig):
         }
 
     def shape(self) -> tuple[int, int]:
-        """The shape of the trained vectors."""
+        """The shape of the trained array."""
         raise NotImplementedError
 
     def draw(self, p: Parameter, host: Any, rng: np.random.Generator) -> None:
-        """The first values."""
+        """Initialise the trained array."""
         init.normal_(p, rng=rng)
 
 
@@ -110,8 +111,8 @@ class PromptTuningConfig(PromptLearningConfig):
     """Options of prompt tuning, under the names of `peft`.
 
     Args:
-        prompt_tuning_init: the first vectors: "RANDOM" from the normal distribution, "SAMPLE_VOCAB" those of tokens
-            drawn from the vocabulary, "TEXT" those of `prompt_tuning_init_text`, repeated or cut to their number.
+        prompt_tuning_init: the initial embeddings: "RANDOM" from the normal distribution, "SAMPLE_VOCAB" those of
+            tokens drawn from the vocabulary, "TEXT" those of `prompt_tuning_init_text`, repeated or truncated.
         tokenizer_name_or_path: the directory of the tokenizer for that text.
     """
 
@@ -155,7 +156,7 @@ class PrefixTuningConfig(PromptLearningConfig):
     """Options of prefix tuning, under the names of `peft`.
 
     Args:
-        init_weights: "zero" begins with zeros, None with numbers from the normal distribution.
+        init_weights: "zero" initialises with zeros, None from the normal distribution.
     """
 
     peft_type: ClassVar[str] = "PREFIX_TUNING"
@@ -170,14 +171,14 @@ class PrefixTuningConfig(PromptLearningConfig):
             raise ValueError(f"init_weights is {self.init_weights!r}; expected None or 'zero'")
 
     def hits(self, model: Module, strict: bool) -> list[Hit]:
-        """The decoder.  Raises ValueError if the model has none, or if a prefix is to be trained by a projection."""
+        """The decoder.  Raises ValueError if the model has none, or if prefix_projection is set."""
         if strict and self.prefix_projection:
-            raise ValueError("prefix_projection=True is not supported: leave it out, the prefix itself is trained then")
+            raise ValueError("prefix_projection=True is not supported: leave it out, to train the prefix itself")
         return super().hits(model, strict)
 
     def sizes(self, c):
         sizes = super().sizes(c)
-        if hasattr(c, "kv_heads"):  # fewer heads of keys than of queries
+        if hasattr(c, "kv_heads"):  # grouped-query attention has fewer heads of keys
             sizes |= {"num_attention_heads": c.kv_heads, "token_dim": c.kv_heads * c.size_of_head}
         return sizes
 
@@ -189,34 +190,34 @@ class PrefixTuningConfig(PromptLearningConfig):
 
 
 def first_of(c: Any, *names: str) -> int:
-    """The first of these entries that a configuration has."""
+    """The value of the first of these entries that a configuration has."""
     return next(getattr(c, name) for name in names if hasattr(c, name))
 
 
 def words_of(host: Any) -> Any:
-    """The layer that embeds the words of a host."""
+    """The layer that embeds the tokens of a host."""
     holder = getattr(host, "embeddings", host)
     return next(getattr(holder, name) for name in ("word_embeddings", "wte", "embed_tokens") if hasattr(holder, name))
 
 
 class Prompted(AdapterLayer):
-    """A part of a model with vectors put before what it reads."""
+    """A part of a model that prepends vectors to its inputs."""
 
     parts = ("prompt_embeddings",)
     prompt_embeddings: dict[str, Parameter]  # (virtual tokens, features)
 
     def merge(self, names: tuple[str, ...]) -> None:
         if any(self.has(name) for name in names):
-            raise ValueError("trained prompts are no change of a weight: they cannot be merged")
+            raise ValueError("virtual tokens are not a change of a weight: they cannot be merged")
 
     @property
     def prompts(self) -> Any:
-        """The vectors that act, (virtual tokens, features); None without any."""
+        """The vectors of the active adapters, (virtual tokens, features); None if there are none."""
         acting = [self.prompt_embeddings[name] for name in self.acting]
         return ops.concatenate(acting, 0) if len(acting) > 1 else acting[0] if acting else None
 
     def before(self, prompts: Any) -> Any:
-        """A context in which the vectors of the first tokens are the prompts."""
+        """A context in which the prompts replace the embeddings of the first tokens."""
 
         def put(module: Any, args: Any, y: Any) -> Any:
             n = len(prompts)
@@ -227,7 +228,7 @@ class Prompted(AdapterLayer):
 
 
 def check_room(host: Any, n: int, ids: Any, caches: Any = None) -> None:
-    """Raises ValueError if the tokens, those in caches, and n virtual ones are more than the model reads."""
+    """Raise ValueError if the tokens, those in caches and n virtual ones are more than the model reads."""
     cached = caches[0].length if caches else 0
     given, longest = as_given(ids).shape[1] + cached, getattr(host.config, "longest", None)
     if longest is not None and given + n > longest:
@@ -238,7 +239,7 @@ def check_room(host: Any, n: int, ids: Any, caches: Any = None) -> None:
 
 
 def longer(n: int, given: Any, value: int) -> Any:
-    """(B, T) as (B, n + T), with a value in the new places; None stays None."""
+    """An array (B, T) as (B, n + T), with `value` in the new columns; None stays None."""
     if given is None:
         return None
     given = as_given(given)
@@ -247,7 +248,7 @@ def longer(n: int, given: Any, value: int) -> Any:
 
 
 def later(n: int, positions: Any, is_first: bool) -> Any:
-    """Positions (B, T) after n others, and with those before them if they are read, too; None stays None."""
+    """Positions (B, T) shifted by n, and preceded by 0 … n - 1 in the first call; None stays None."""
     if positions is None:
         return None
     positions = host_array(positions) + n
@@ -257,14 +258,15 @@ def later(n: int, positions: Any, is_first: bool) -> Any:
 
 
 def no_padding(host: Any) -> int:
-    """An id that is not that of padding, for tokens whose vectors are replaced."""
+    """An id other than that of padding, for tokens whose embeddings are replaced."""
     return 1 if getattr(host.config, "pad_token_id", None) == 0 else 0
 
 
 class PromptedEncoder(Prompted):
-    """BERT and its like with vectors before those of the tokens; what is pooled is what stands first.
+    """An encoder such as BERT's with prepended embeddings; its pooled output is that of the first position.
 
-    A head that scores whole texts reads what stands first, too, and is given all; others have a score for each token.
+    A head that scores whole texts reads the first position, so virtual tokens are not removed from its inputs; other
+    heads score each token.
     """
 
     parts = "prompt_embeddings", "reads_first"
@@ -289,7 +291,7 @@ class PromptedEncoder(Prompted):
 
 
 class PromptedDecoder(Prompted):
-    """A decoder with vectors before those of the tokens; caches hold the tokens, and the others' keys and values."""
+    """A decoder with prepended embeddings; a cache holds the tokens and, apart, the keys and values of virtual ones."""
 
     def forward(
         self, input_ids: Any, attention_mask: Any = None, past_key_values: Any = None, position_ids: Any = None
@@ -299,10 +301,10 @@ class PromptedDecoder(Prompted):
         n, ids, mask = len(prompts), token_ids(input_ids), longer(len(prompts), attention_mask, 1)
         check_room(self, n, ids, past_key_values)
         if past_key_values and past_key_values[0].length:
-            caches = [After(cache, *cache.before) for cache in past_key_values]
+            caches = [PrefixedCache(cache, *cache.before) for cache in past_key_values]
             out = super().forward(ids, mask, caches, later(n, position_ids, False))
         else:
-            caches = past_key_values and [Begun(cache, n) for cache in past_key_values]
+            caches = past_key_values and [NewCache(cache, n) for cache in past_key_values]
             with self.before(prompts):
                 out = super().forward(longer(n, ids, no_padding(self)), mask, caches, later(n, position_ids, True))
             out.last_hidden_state = out.last_hidden_state[:, n:]
@@ -311,19 +313,19 @@ class PromptedDecoder(Prompted):
 
 
 class PromptedStack(Prompted):
-    """The encoder of T5 with vectors before those of the tokens; the decoder sees them, too."""
+    """The encoder of T5 with prepended embeddings, which the decoder attends to as well."""
 
     def forward(self, ids: Any, mask: Any, *more: Any, **named: Any) -> Any:
         if (prompts := self.prompts) is None:
             return super().forward(ids, mask, *more, **named)
-        prompts = prompts[: len(prompts) // 2]  # the other half, for a decoder, is read by nobody, in `peft` neither
+        prompts = prompts[: len(prompts) // 2]  # the other half is for a decoder, and unused, as in `peft`
         n = len(prompts)
         with self.before(prompts):
             return super().forward(longer(n, ids, 1), longer(n, mask, 1), *more, **named)
 
 
 class PromptedSource(AdapterLayer):
-    """The decoder of T5, whose source has vectors before those of the tokens, none of which is padding."""
+    """The decoder of T5, whose mask of the source is extended by the virtual tokens."""
 
     parts = ("virtual_tokens",)
     virtual_tokens: dict[str, int]
@@ -334,10 +336,10 @@ class PromptedSource(AdapterLayer):
 
 
 class Prefixed(Prompted):
-    """A decoder with keys and values before those of the tokens in every layer: (virtual tokens, 2 · layers · size)."""
+    """A decoder with prepended keys and values in every layer, trained as (virtual tokens, 2 · layers · size)."""
 
     def keys_and_values(self, prompts: Any, layers: int, heads: int, step: int) -> list[tuple[Any, Any]]:
-        """Those of each layer, (1, heads, virtual tokens, size); layer i has parts `step` i and `step` i + 1."""
+        """The keys and values of each layer, (1, heads, virtual tokens, size): parts `step` · i and `step` · i + 1."""
         parts = ops.transpose(ops.reshape(prompts, (len(prompts), 2 * layers, heads, -1)), (1, 2, 0, 3))
         at = [step * i % (2 * layers) for i in range(layers)]
         return [(parts[i : i + 1], parts[i + 1 : i + 2]) for i in at]
@@ -356,29 +358,29 @@ class PrefixedDecoder(Prefixed):
         check_room(host, n, token_ids(input_ids), past_key_values)
         heads = getattr(c, "kv_heads", None) or first_of(c, "num_attention_heads", "n_head")
         pairs = self.keys_and_values(prompts, layers, heads, 2)
-        caches = [After(cache, *pair) for cache, pair in zip(past_key_values or [None] * layers, pairs)]
+        caches = [PrefixedCache(cache, *pair) for cache, pair in zip(past_key_values or [None] * layers, pairs)]
         out = super().forward(input_ids, longer(n, attention_mask, 1), caches, later(n, position_ids, False))
         out.past_key_values = past_key_values
         return out
 
 
 class PrefixedStack(Prefixed):
-    """The decoder of T5 with a prefix before its own tokens."""
+    """The decoder of T5 with a prefix for its self-attention."""
 
     def forward(self, ids: Any, mask: Any, source: Any = None, source_mask: Any = None, caches: Any = None) -> Any:
         if (prompts := self.prompts) is None:
             return super().forward(ids, mask, source, source_mask, caches)
         host: Any = self
         n, layers = len(prompts), len(host.block)
-        # In `peft` the parts are those of four caches for each layer, of which the two for the source are dropped.
+        # `peft` has four parts for each layer, of which the two for cross-attention are unused.
         pairs = self.keys_and_values(prompts, layers, host.block[0].layer[0].SelfAttention.heads, 4)
         caches = list(caches or [None] * 2 * layers)
-        caches[::2] = [After(cache, *pair) for cache, pair in zip(caches[::2], pairs)]
+        caches[::2] = [PrefixedCache(cache, *pair) for cache, pair in zip(caches[::2], pairs)]
         return super().forward(ids, longer(n, mask, 1), source, source_mask, caches)
 
 
-class After:
-    """A cache as a layer sees it: with keys and values (1, heads, n, d) before those of the tokens."""
+class PrefixedCache:
+    """A cache for one layer, whose keys and values follow a prefix (1, heads, n, d)."""
 
     def __init__(self, cache: KVCache | None, keys: Any, values: Any):
         self.cache, self.keys, self.values = cache, keys, values
@@ -386,7 +388,7 @@ class After:
 
     @property
     def length(self) -> int:
-        """How many keys there are."""
+        """The number of keys."""
         return self.keys.shape[2] + (self.cache.length if self.cache else 0)
 
     def extend(self, k: Any, v: Any) -> tuple[Any, Any]:
@@ -397,14 +399,14 @@ class After:
 
     @staticmethod
     def joined(first: Any, x: Any) -> Any:
-        """Both, along the tokens."""
+        """Both, concatenated along the tokens."""
         first = first if isinstance(first, Tensor) else Tensor(first)
         shape = (*x.shape[:2], *first.shape[2:])
         return ops.concatenate([ops.broadcast_to(ops.astype(first, x.dtype), shape), x], 2)
 
 
-class Begun:
-    """An empty cache as a layer sees it, which keeps the first n keys and values aside: they are those of prompts."""
+class NewCache:
+    """An empty cache for one layer, which stores the first n keys and values, those of virtual tokens, apart."""
 
     length = 0
 
@@ -414,13 +416,13 @@ class Begun:
     def extend(self, k: Any, v: Any) -> tuple[Any, Any]:
         """As of a KVCache."""
         cache: Any = self.cache
-        cache.before = tuple(x.data[:1, :, : self.n].copy() for x in (k, v))  # they are the same for every text
+        cache.before = tuple(x.data[:1, :, : self.n].copy() for x in (k, v))  # equal for every text
         cache.extend(k[:, :, self.n :], v[:, :, self.n :])
         return k, v
 
 
 def hosts(kind: type) -> dict[type, type]:
-    """What of a model can be given prompts or, of PrefixTuningConfig, a prefix, and as what."""
+    """The parts of models that can have virtual tokens or, for PrefixTuningConfig, a prefix, and their new classes."""
     from ..pretrained.bert import BertModel
     from ..pretrained.decoder import Decoder
     from ..pretrained.distilbert import DistilBertModel
@@ -437,7 +439,7 @@ def hosts(kind: type) -> dict[type, type]:
 
 
 def of_whole_texts() -> tuple[type, ...]:
-    """The models whose head reads the first vector of an encoder."""
+    """The models whose head reads the first position of an encoder."""
     from ..pretrained.bert import BertForSequenceClassification
     from ..pretrained.distilbert import DistilBertForSequenceClassification
     from ..pretrained.roberta import RobertaForSequenceClassification
