@@ -1,4 +1,4 @@
-"""How ops run: whether the tape is running, and who else looks on.  This is the only ambient state of the package."""
+"""How ops run: whether they are recorded, and who observes them.  This is the only ambient state of the package."""
 
 from __future__ import annotations
 
@@ -10,18 +10,20 @@ from typing import Any, NamedTuple
 from .writes import stamp
 
 _recording: ContextVar[bool | Mode] = ContextVar("recording", default=True)
-recording = _recording.get  # is the tape running?  True, False, or a Mode
-_entered: ContextVar[tuple] = ContextVar("entered", default=())  # the `record` blocks we are in, and the modes before
+recording = _recording.get  # whether the tape records: True, False, or a Mode
+_entered: ContextVar[tuple] = ContextVar("entered", default=())  # the open `record` blocks, and the modes before them
 
 
 class Mode(NamedTuple):
-    """How ops run while their inputs are cast (amp.py) or their steps are noted (insight/recording.py)."""
+    """How ops run while their inputs are cast (amp.py) or they are observed (insight/recording.py)."""
 
-    on: bool = True  # is the tape running?
-    kernels: bool = True  # may ops use fused kernels?
-    given: Callable[[Any, tuple], tuple] = lambda op, inputs: inputs  # what an op is to compute with instead
-    note: Callable[..., None] = lambda node, op, inputs, options, y: None  # called after each op; no node off the tape
-    writes: Callable[[Any], None] = stamp  # called before an array is written into
+    on: bool = True  # whether the tape records
+    kernels: bool = True  # whether ops may use fused kernels
+    given: Callable[[Any, tuple], tuple] = lambda op, inputs: inputs  # the inputs to use instead of those given
+    note: Callable[..., None] = lambda node, op, inputs, options, y: (
+        None
+    )  # after each op; node is None off the tape
+    writes: Callable[[Any], None] = stamp  # called before an array is written in place
     draws: Callable[[Any, Any], Any] = lambda rng, generator: generator  # called before random numbers are drawn
 
     def __bool__(self) -> bool:
@@ -29,7 +31,7 @@ class Mode(NamedTuple):
 
 
 def mode() -> Mode:
-    """How ops run here: `record(lambda here: here._replace(...))` changes one thing about it, and leaves the others."""
+    """The present mode; `record(lambda here: here._replace(...))` changes a field of it for a block."""
     here = recording()
     return here if isinstance(here, Mode) else Mode(here)
 
@@ -39,14 +41,14 @@ def writing(array: Any) -> None:
     mode().writes(array)
 
 
-set_mode = _recording.set  # run in this mode from here on; `switch_back(what it returns)` ends that
+set_mode = _recording.set  # sets the mode from here on; `switch_back` with its result restores the previous one
 switch_back = _recording.reset
 
 
 class record:
-    """Run the body with the tape switched on or off, or in another mode, which may be a function of the mode it is in.
+    """Run the body with the tape switched on or off, or in another Mode, which may be a function of the present one.
 
-    Also a decorator, of functions, generators and coroutines.  One object may be entered again, also within itself.
+    It is also a decorator for functions, generators and coroutines.  It is reusable and reentrant.
     """
 
     def __init__(self, how: bool | Mode | Callable[[Mode], Mode]):
@@ -68,7 +70,7 @@ class record:
         before = blocks.pop(last)[1]
         if last == len(blocks):
             _recording.set(before)
-        else:  # ... or while a block is open that was entered after it
+        else:  # it was closed while a block that was entered later is open
             blocks[last] = blocks[last][0], before
         _entered.set(tuple(blocks))
 
@@ -86,7 +88,7 @@ class record:
                 return await _Steps(how, function(*args, **kwargs))
 
             return update_wrapper(coroutine, function)
-        elif flags & 0x200:  # async def with a yield in it
+        elif flags & 0x200:  # an asynchronous generator function
 
             async def stream(*args: Any, **kwargs: Any) -> AsyncIterator:
                 steps, sent = function(*args, **kwargs), None
@@ -108,7 +110,7 @@ class record:
 
 
 class _Steps:
-    """A generator or coroutine that runs in a mode of its own, which ends whenever it hands over."""
+    """A generator or coroutine that runs in a mode of its own, which is left whenever it yields or awaits."""
 
     def __init__(self, how: Any, steps: Any):
         self.how, self.steps = how, steps
@@ -135,7 +137,7 @@ class _Steps:
 
 
 def is_grad_enabled() -> bool:
-    """Whether ops are recorded here, so that gradients are possible."""
+    """Whether ops are recorded, so that gradients can be computed."""
     return bool(recording())
 
 

@@ -1,4 +1,4 @@
-"""What ranks say to each other, and that none waits for ever for one that does not come."""
+"""Collective calls of ranks, and that none waits for ever for a missing rank."""
 
 import numpy as np
 import pytest
@@ -51,7 +51,7 @@ def test_a_process_by_itself_is_the_only_rank():
 def test_what_ranks_must_have_in_common_is_compared():
     other = Communicator()
     other.all_gather_object = lambda item: [item, item, {"bias": 3, "weight": 5}]
-    with pytest.raises(RankError, match="rank 2 has another model than rank 0: weight 5, not weight 4"):
+    with pytest.raises(RankError, match="rank 2 has a different model from rank 0: weight 5, not weight 4"):
         other.agree("model", {"bias": 3, "weight": 4})
 
 
@@ -67,8 +67,8 @@ def test_sums_broadcasts_and_objects_reach_every_rank():
     ("what", "told"),
     [
         ("raise ValueError('no such file')", "rank 1 of 3 ended all: ValueError: no such file"),
-        ("sys.exit(0)", "rank 1 of 3 has ended before them; the others, which wait for it, end, too"),
-        ("time.sleep(60)", "rank 1 of 3 has not come for 3 s to where the others wait"),
+        ("sys.exit(0)", "rank 1 of 3 has ended early; the others, which wait for it, end too"),
+        ("time.sleep(60)", "rank 1 of 3 has not made the call for which the others have waited 3 s"),
         ("os.kill(os.getpid(), 9)", "rank 1 of 3 has died|Killed"),
     ],
 )

@@ -39,7 +39,7 @@ def test_pinv_of_full_and_of_lower_rank(shape):
     np.testing.assert_allclose(linalg.pinv(Tensor(low)).numpy(), np.linalg.pinv(low, rcond=1e-13), atol=1e-9)
     assert (linalg.matrix_rank(Tensor(low)).numpy() == 1).all()
     assert linalg.matrix_rank(Tensor(np.diag([1.0, 1e-3])), atol=0.1).item() == 1
-    with pytest.raises(TypeError, match="rtol and atol are numbers"):
+    with pytest.raises(TypeError, match="rtol is .* and atol .*; expected numbers"):
         linalg.pinv(Tensor(x), "a")
 
 
@@ -85,7 +85,7 @@ def test_tensors_as_maps():
     np.testing.assert_allclose(linalg.tensorsolve(Tensor(a), Tensor(b)).numpy(), np.linalg.tensorsolve(a, b), rtol=1e-9)
     inverse = linalg.tensorinv(Tensor(a), 2)
     np.testing.assert_allclose(inverse.numpy(), np.linalg.tensorinv(a, 2), rtol=1e-9, atol=1e-12)
-    with pytest.raises(ValueError, match="tensorinv: .* have not as many entries"):
+    with pytest.raises(ValueError, match="tensorinv: the axes are .*; expected equal numbers of entries"):
         linalg.tensorinv(Tensor(a), 1)
 
 

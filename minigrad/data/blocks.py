@@ -30,7 +30,7 @@ class TextSpan(NamedTuple):
 def read_pieces(source: str | os.PathLike | TextSpan, size: int = PIECE) -> Iterator[str]:
     """The text of a UTF-8 file, in pieces of about `size` bytes, which end at a line break unless a line is longer.
 
-    A byte order mark at the beginning is dropped, and Windows line breaks become "\\n".
+    A byte order mark at the beginning is dropped, and Windows line breaks become line feeds.
 
     Raises FileNotFoundError or ValueError, naming file and line, if the file is missing or not UTF-8.
     """

@@ -109,7 +109,9 @@ def read_images(
     transform: Callable[..., Any] | None = None,
     seed: int = 0,
 ) -> ImageDataset:
-    """The labelled pictures at a path, which is one of these:
+    """The labelled pictures at a path.
+
+    The path is one of these:
 
     - a directory with a folder of pictures for each class, or with such directories called train and test (or val);
     - a .csv, .tsv, .jsonl or .json file that names a picture (in a column `image`, `path` or `file_name`, relative to

@@ -1,7 +1,7 @@
-"""Several processes that train one model, each on its share of every batch: ranks, as MPI calls them.
+"""Data-parallel training by several processes, called ranks, each of which computes a part of every batch.
 
-`mpiexec -n 4 python train.py` starts four of them; nothing in a program that uses the `Trainer` changes.
-`world()` is what they talk through: the communicator of all ranks, and of one process alone the rank 0 of 1.
+`mpiexec -n 4 python train.py` starts four ranks; a program that uses the `Trainer` needs no change.  The ranks
+communicate through `world()`; a single process is rank 0 of 1.
 """
 
 from .communicator import Communicator, RankError, printing_once, world

@@ -1,7 +1,7 @@
-"""What ranks say to each other: sums over all of them, broadcasts, and objects gathered, by torch's names.
+"""Collective communication of ranks under torch's names: sums, broadcasts, gathered objects and barriers.
 
 The engine is MPI (the extra `mpi`).  Every rank must make the same calls in the same order, or they would wait for each
-other for ever; a call that waits too long ends every rank, with a line that names the one that did not come.
+other for ever; a call that waits too long ends every rank, with a message that names the missing one.
 """
 
 from __future__ import annotations
@@ -22,40 +22,40 @@ import numpy as np
 
 LAUNCHED = {"PMI_SIZE": "PMI_RANK", "OMPI_COMM_WORLD_SIZE": "OMPI_COMM_WORLD_RANK", "PMIX_RANK": "PMIX_RANK"}
 TIMEOUT = 1800.0  # seconds, as in Hugging Face's ddp_timeout
-LOOK_EVERY = 0.25  # seconds between two looks at whether the other ranks are alive
+LOOK_EVERY = 0.25  # seconds between two checks whether the other ranks are alive
 
 
 class RankError(RuntimeError):
-    """What went wrong on some rank, or between ranks that were given different things."""
+    """An error on some rank, or a difference between ranks that must agree."""
 
 
 class Communicator:
-    """All ranks, as one of them sees them; this one is of a process by itself, whose sums are what it gives.
+    """The communicator of a single process, and the interface of those of several.
 
-    `rank` counts from 0 to `size` - 1.  Arrays are NumPy's, contiguous, and changed in place.
+    `rank` is from 0 to `size` - 1.  Arrays are NumPy's, contiguous, and changed in place.
     """
 
     rank, size = 0, 1
 
     def all_reduce(self, array: np.ndarray, op: str = "sum") -> np.ndarray:
-        """Put the sum over all ranks, or their "max", in place of the array; returns it."""
+        """Replace the array by its elementwise sum over all ranks, or their "max"; returns it."""
         return array
 
     def start_all_reduce(self, array: np.ndarray) -> Future:
-        """Begin a sum over all ranks in the background; the array must be left alone until `wait` returns."""
+        """Start a sum over all ranks in the background; the array must not be used until `wait` returns."""
         done: Future = Future()
         done.set_result(None)
         return done
 
     def wait(self, work: Future) -> None:
-        """Return when a sum that was begun is complete."""
+        """Return when a sum that was started is complete."""
 
     def broadcast(self, array: np.ndarray, src: int = 0) -> np.ndarray:
-        """Put the array of rank `src` in place of every rank's; returns it."""
+        """Replace the array on every rank by that of rank `src`; returns it."""
         return array
 
     def all_gather_object(self, item: Any) -> list[Any]:
-        """The objects of all ranks, in the order of the ranks.  They travel as pickles: only ranks can send them."""
+        """The objects of all ranks, in the order of the ranks.  They are sent as pickles, between ranks only."""
         return [item]
 
     def gather_object(self, item: Any) -> list[Any] | None:
@@ -63,13 +63,13 @@ class Communicator:
         return [item]
 
     def barrier(self) -> None:
-        """Return when every rank has come here."""
+        """Return when every rank has called this."""
 
     def end(self, told: str, status: int = 1) -> None:
-        """Say what went wrong and end every rank; of a process by itself nothing, for its own exit is enough."""
+        """Print what went wrong and end every rank.  A single process does nothing, since its own exit is enough."""
 
     def agree(self, what: str, item: Any) -> None:
-        """Check that every rank has the same dict or value, so that a difference is found before it spoils the run.
+        """Check that every rank has the same dict or value, so that a difference is found before the run starts.
 
         Raises:
             RankError: on every rank, naming the first that differs from rank 0.
@@ -79,16 +79,16 @@ class Communicator:
             if other != items[0]:
                 here, there = _first_difference(items[0], other)
                 raise RankError(
-                    f"rank {rank} has another {what} than rank 0: {there}, not {here}; give all ranks the same "
+                    f"rank {rank} has a different {what} from rank 0: {there}, not {here}; give all ranks the same "
                     "program, files and arguments"
                 )
 
 
 class MPICommunicator(Communicator):
-    """The processes that `mpiexec` started, through mpi4py.
+    """The communicator of the processes that `mpiexec` started, through mpi4py.
 
-    Sums run in a thread of their own, which lets the interpreter work meanwhile, so that the gradients of the last
-    layers travel while those of the first are computed.
+    Calls run in a thread of their own, which releases the interpreter, so that the gradients of the last layers are
+    summed while those of the first are computed.
     """
 
     def __init__(self, timeout: float = TIMEOUT):
@@ -96,8 +96,8 @@ class MPICommunicator(Communicator):
             from mpi4py import MPI
         except ImportError:
             raise ImportError(
-                'mpiexec started this program, and ranks need mpi4py: type pip install "minigrad-learn[mpi]", or from '
-                'a clone pip install -e ".[mpi]"'
+                'mpiexec started this program, which needs mpi4py: type pip install "minigrad-learn[mpi]", or from a '
+                'clone pip install -e ".[mpi]"'
             ) from None
         self.mpi, self.timeout = MPI, float(os.environ.get("MINIGRAD_RANK_TIMEOUT", timeout))
         self.comm = MPI.COMM_WORLD.Dup()
@@ -134,44 +134,45 @@ class MPICommunicator(Communicator):
         self.wait(self._submit(self.comm.Barrier))
 
     def wait(self, work: Future) -> Any:
-        """What a call returns, when every rank has made it.  Ends all ranks if one has ended, or does not come."""
+        """The result of a call, once every rank has made it.  Ends all ranks if one has ended, or at the timeout."""
         begun = time.monotonic()
         while True:
             try:
                 return work.result(LOOK_EVERY)
             except NotYet:
                 if gone := self._missing():
-                    self._abort(f"{gone}; the others, which wait for it, end, too")
+                    self._abort(f"{gone}; the others, which wait for it, end too")
                 if time.monotonic() - begun > self.timeout:
                     behind = [rank for rank, told in zip(self.near_ranks, self.told) if told[1] < self.mine[1]]
                     who = f"rank {behind[0]}" if behind else "a rank of another machine"
                     self._abort(
-                        f"{who} of {self.size} has not come for {self.timeout:g} s to where the others wait, so all "
-                        "end: it hangs, or it computes something else; set MINIGRAD_RANK_TIMEOUT to wait for longer"
+                        f"{who} of {self.size} has not made the call for which the others have waited {self.timeout:g} "
+                        "s, so all end: it hangs, or it computes something else; set MINIGRAD_RANK_TIMEOUT, in "
+                        "seconds, to wait longer"
                     )
 
     def end(self, told: str, status: int = 1) -> None:
         if self.rank:
-            time.sleep(1.0)  # what all ranks have to say, rank 0 says, which ends this one meanwhile
+            time.sleep(1.0)  # if all ranks have the same error, rank 0 prints it and ends this one during the pause
         self._abort(told if self.rank == 0 else f"rank {self.rank} of {self.size}: {told}", status)
 
     def uncaught(self, kind: type[BaseException], error: BaseException, where: Any) -> None:
-        """End all ranks because of an error that nothing has caught: the others would wait for ever."""
+        """End all ranks after an uncaught exception, since the others would wait for ever."""
         if self.rank:
             time.sleep(1.0)
         traceback.print_exception(kind, error, where)
         self._abort(f"rank {self.rank} of {self.size} ended all: {kind.__name__}: {' '.join(str(error).split())}")
 
     def leave(self) -> None:
-        """Note that this rank ends, for MPI ends a process only with all others."""
+        """Record that this rank ends, because under MPI its process stays until all ranks end."""
         self.thread.shutdown(wait=False, cancel_futures=True)
         self.mine[2] = True
 
     def _missing(self) -> str | None:
-        """Which rank of this machine can no longer come, if any."""
+        """A rank of this machine that has ended or died, if there is one."""
         for rank, (process, _, ended) in zip(self.near_ranks, self.told):
             if ended or not _is_alive(int(process)):
-                return f"rank {rank} of {self.size} {'has ended before them' if ended else 'has died'}"
+                return f"rank {rank} of {self.size} {'has ended early' if ended else 'has died'}"
         return None
 
     def _submit(self, call: Any, *arguments: Any) -> Future:
@@ -183,7 +184,7 @@ class MPICommunicator(Communicator):
 
     def _abort(self, told: str, status: int = 1) -> NoReturn:
         print(f"minigrad: {told}", file=sys.stderr, flush=True)
-        time.sleep(0.5)  # until mpiexec has passed that on, for it ends all at once
+        time.sleep(0.5)  # mpiexec must forward the message before it ends all ranks
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # MPI would add a line of its own
         self.mpi.COMM_WORLD.Abort(status)
         raise SystemExit(status)
@@ -202,7 +203,7 @@ def world() -> Communicator:
 
 
 def printing_once(function: Callable) -> Callable:
-    """The function, with what it prints shown by rank 0 alone."""
+    """The function, with standard output suppressed on all ranks but 0."""
 
     @functools.wraps(function)
     def run(*arguments: Any, **options: Any) -> Any:
@@ -213,7 +214,7 @@ def printing_once(function: Callable) -> Callable:
 
 
 def _is_alive(process: int) -> bool:
-    """Whether a process runs; one that has ended but was not yet waited for does not."""
+    """Whether a process runs; a zombie does not."""
     try:
         os.kill(process, 0)
     except OSError:
@@ -226,7 +227,7 @@ def _is_alive(process: int) -> bool:
 
 
 def _first_difference(one: Any, other: Any) -> tuple[str, str]:
-    """Both in short; of dicts, the first entry in which they differ."""
+    """Both values, shortened; for dicts the first entry in which they differ."""
     if isinstance(one, dict) and isinstance(other, dict):
         name = next(name for name in {**one, **other} if one.get(name) != other.get(name))
         return f"{name} {one.get(name, 'missing')}", f"{name} {other.get(name, 'missing')}"

@@ -12,11 +12,11 @@ from .. import backend
 from ..tensor import Tensor
 from .communicator import Communicator
 
-BUCKET_BYTES = 8 << 20  # of one sum: large enough for MPI's full speed, small enough to stay in the cache
+BUCKET_BYTES = 8 << 20  # bytes in one sum: enough for MPI's full bandwidth, few enough for the cache
 
 
 class Bucket:
-    """A flat array for the gradients of some parameters; at its end a flag for each: how many ranks have a gradient."""
+    """A flat array for the gradients of some parameters, followed by the number of ranks that have each of them."""
 
     def __init__(self, params: list[Tensor], dtype: np.dtype):
         sizes = [p.size for p in params]
@@ -28,13 +28,13 @@ class Bucket:
 
 
 class GradientReducer:
-    """Leaves in `.grad` of every rank the sum of the ranks' gradients.
+    """Replaces the gradients in `.grad` by their sums over the ranks.
 
-    Parameters are put together in buckets, the last first, as their gradients come.  `expect` is called before the last
-    backward pass of a step: from then on each gradient goes into its bucket as it is complete, and a bucket that is
-    full is summed in the background, in the same order on every rank.  `finish` sums the rest and waits.
+    Parameters are grouped into buckets in reverse order, in which their gradients are computed.  Call `expect` before
+    the last backward pass of a step: from then on each gradient is copied to its bucket when it is complete, and a full
+    bucket is summed in the background, in the same order on every rank.  `finish` sums the remaining ones and waits.
 
-    Gradients of 16 bits are summed in float32.
+    16-bit gradients are summed in float32.
     """
 
     def __init__(self, params: Iterable[Tensor], world: Communicator):
@@ -51,19 +51,19 @@ class GradientReducer:
             self.remove.append(p.register_hook(partial(self._arrived, p)))
 
     def close(self) -> None:
-        """Take the hooks off the parameters again."""
+        """Remove the hooks from the parameters."""
         for remove in self.remove:
             remove()
 
     def expect(self) -> None:
-        """The next backward pass is the last before `finish`."""
+        """Announce that the next backward pass is the last before `finish`."""
         self.expected = True
 
     def finish(self) -> None:
-        """Sum what is left, wait for all sums, and put them in `.grad`: None where no rank has a gradient."""
+        """Sum the remaining gradients, wait for all sums, and store them in `.grad`: None if no rank has a gradient."""
         for bucket in self.buckets[self.next :]:
             for i, p in enumerate(bucket.params):
-                if not bucket.has[i] and p.grad is not None:  # of earlier micro-batches, or of no backward pass here
+                if not bucket.has[i] and p.grad is not None:  # not computed in the last backward pass
                     put(p.grad.data, bucket, i)
             bucket.work = self.world.start_all_reduce(bucket.flat)
         for bucket in self.buckets:
@@ -76,7 +76,7 @@ class GradientReducer:
         self.expected, self.next = False, 0
 
     def _arrived(self, p: Tensor, g: Tensor) -> None:
-        """A gradient is complete: with what earlier micro-batches left it goes into its bucket."""
+        """Copy a complete gradient, plus what earlier micro-batches accumulated, to its bucket."""
         if not self.expected:
             return
         bucket, i = self.place[id(p)]
@@ -88,7 +88,7 @@ class GradientReducer:
 
 
 def batches(params: Iterable[Tensor], dtype_of: Callable[[Tensor], np.dtype]) -> Iterator[list[Tensor]]:
-    """Parameters in groups of one dtype each, in which they are sent: each group ends where it has BUCKET_BYTES."""
+    """The parameters in groups of one dtype each, closed when they reach BUCKET_BYTES."""
     group: list[Tensor] = []
     size = 0
     for p in params:
@@ -102,11 +102,11 @@ def batches(params: Iterable[Tensor], dtype_of: Callable[[Tensor], np.dtype]) ->
 
 
 def wide(p: Tensor) -> np.dtype:
-    """The dtype that gradients are summed in."""
+    """The dtype in which gradients are summed."""
     return np.dtype(np.float64 if p.dtype == np.float64 else np.float32)
 
 
 def put(g, bucket: Bucket, i: int) -> None:
-    """Put a gradient in its place."""
+    """Copy a gradient to its place in the bucket."""
     bucket.parts[i][:] = backend.of(g).to_numpy(g).reshape(-1)
     bucket.has[i] = 1

@@ -1,4 +1,4 @@
-"""Shares the state of an optimiser out among ranks, each of which updates its own parameters (ZeRO stage 1).
+"""Shards the state of an optimiser over ranks, each of which updates its own parameters (ZeRO stage 1).
 
 Rajbhandari et al. 2020, "ZeRO: Memory Optimizations Toward Training Trillion Parameter Models", section 5.1.
 """
@@ -17,10 +17,11 @@ from .reducer import batches
 
 
 class Shards:
-    """Which rank updates which parameter: the largest first, each to the rank that has least so far, frozen ones last.
+    """Assigns each parameter to the rank that updates it.
 
-    An optimiser makes the state of a parameter in its first step and skips parameters without a gradient.  So it is
-    enough that each rank drops the gradients of the others' parameters: the others' state is never made there.
+    Parameters are assigned in order of size, the largest first and frozen ones last, each to the rank with the smallest
+    total so far.  An optimiser allocates the state of a parameter in its first step and skips parameters without a
+    gradient, so it is enough that each rank drops the gradients of the other ranks' parameters.
     """
 
     def __init__(self, params: Iterable[Tensor], world: Communicator):
@@ -33,17 +34,17 @@ class Shards:
         self.mine = set(map(id, self.owned[world.rank]))
 
     def drop_gradients(self) -> None:
-        """Before a step of the optimiser: keep the gradients of this rank's parameters alone."""
+        """Before an optimiser step, keep only the gradients of this rank's parameters."""
         for p in self._others():
             p.grad = None
 
     def drop_state(self, state: dict[Tensor, Any]) -> None:
-        """Keep an optimiser's state of this rank's parameters alone, after all of it was read from a file."""
+        """Keep only the optimiser state of this rank's parameters, after the whole state was read from a file."""
         for p in self._others():
             state.pop(p, None)
 
     def share_parameters(self) -> None:
-        """After a step: send this rank's parameters to the others, and receive theirs; frozen ones are not sent."""
+        """After an optimiser step, broadcast this rank's parameters and receive the others', except frozen ones."""
         for rank, params in enumerate(self.owned):
             for group in batches([p for p in params if p.requires_grad], lambda p: p.dtype):
                 self._send(group, rank)

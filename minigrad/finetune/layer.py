@@ -1,4 +1,4 @@
-"""The base of layers with adapters.  A layer of the model changes its class in place, and its weights keep their names."""
+"""The base of layers with adapters: a layer of a model changes its class in place, and its weights keep their names."""
 
 from __future__ import annotations
 

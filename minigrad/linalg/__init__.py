@@ -1,7 +1,7 @@
 """Linear algebra under torch's and NumPy's names: `mg.linalg.solve(a, b)`.
 
-Every function takes stacks of matrices (…, m, n), and has gradients of every order.  Where there is none, as of the
-eigenvectors of equal eigenvalues, an error says so.
+Every function takes stacks of matrices (…, m, n), and has gradients of every order.  Where a gradient does not exist,
+as for the eigenvectors of equal eigenvalues, a ValueError says so.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,8 +1,8 @@
-"""Factors of matrices: Cholesky, QR, singular values and vectors, eigenvalues and eigenvectors of symmetric ones.
+"""Matrix decompositions: Cholesky, QR, singular values, and eigenvalues of symmetric matrices.
 
-An op has one result, so the factors of a matrix lie in one array, below one another, and are cut apart.  The rules are
-those of Giles (2008, "An extended collection of matrix derivative results") and Townsend (2016, "Differentiating the
-singular value decomposition").  A matrix with a NaN or an infinity has no factors, and a ValueError says so.
+An op has one result, so the factors of a matrix are stacked in one array, from which they are sliced.  The derivative
+rules are those of Giles (2008, "An extended collection of matrix derivative results") and Townsend (2016,
+"Differentiating the singular value decomposition").  A matrix with a NaN or an infinity raises ValueError.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from .solving import _solve, check_finite, square, transposed
 
 
 def matrices(op: str, x: Any) -> Any:
-    """x, known to be matrices."""
+    """x as a Tensor.  Raises ValueError unless it has at least two axes."""
     x = shaped(x, op)
     if len(x.shape) < 2:
-        raise ValueError(f"{op}: matrices (…, m, n) are needed, not {tuple(x.shape)}")
+        raise ValueError(f"{op}: x has shape {tuple(x.shape)}; expected matrices (…, m, n)")
     return x
 
 
@@ -44,10 +44,10 @@ def _times(x, s):
 
 
 def _inverse(op, gaps, wanted, why):
-    """1 / gaps, and 0 where a gap is 0 to rounding, for which nothing may be wanted.
+    """1 / gaps, and 0 where a gap is 0 up to rounding; `wanted`, which it will multiply, must be 0 there.
 
     Raises:
-        ValueError: something is: the gradient does not exist.
+        ValueError: `wanted` is not 0 there, so the gradient does not exist.
     """
     need, values = as_array(wanted), as_array(gaps)
     xp = backend.of(values).xp
@@ -92,7 +92,7 @@ def _cholesky(xp, x, /):
         with backend.of(x).refusing():
             return xp.linalg.cholesky(x)
     except np.linalg.LinAlgError:
-        raise ValueError("the matrix is not positive definite: x + eps · mg.eye(n) may be") from None
+        raise ValueError("the matrix is not positive definite: try x + eps · mg.eye(n) with a small eps") from None
 
 
 def _of_cholesky(g, y):
@@ -108,19 +108,19 @@ _cholesky.in_symbols(x="y⁻ᵀ Φ(yᵀ g) y⁻¹, made symmetric, where Φ halv
 
 
 class QR(NamedTuple):
-    """Orthonormal columns and an upper triangle."""
+    """Q with orthonormal columns, and an upper triangular R."""
 
     Q: Any
     R: Any
 
 
 def qr(x: Any, mode: str = "reduced") -> QR:
-    """(Q, R) with Q R = x, Q (…, m, k) of orthonormal columns, R (…, k, n) an upper triangle, k = min(m, n).
+    """(Q, R) with Q R = x, Q (…, m, k) with orthonormal columns, R (…, k, n) upper triangular, k = min(m, n).
 
     With mode="complete" Q is (…, m, m); its gradient exists only if m <= n.
 
     Raises:
-        ValueError: the mode is another one; or, in the backward pass, the first k columns are linearly dependent.
+        ValueError: the mode is unknown; or, in the backward pass, the first k columns are linearly dependent.
     """
     x = matrices("qr", x)
     m, n = x.shape[-2:]
@@ -142,7 +142,7 @@ def qr(x: Any, mode: str = "reduced") -> QR:
 @builtin(name="qr", in_float32="halves and integers", autocast="float32")
 @primitive
 def _qr(xp, x, /):
-    """Q, and below it Rᵀ, of at least as many rows as columns."""
+    """Q and Rᵀ, stacked along the rows."""
     check_finite(x, "factors")
     q, r = xp.linalg.qr(x)
     return xp.concatenate([q, xp.swapaxes(r, -1, -2)], axis=-2)
@@ -172,12 +172,12 @@ class SVD(NamedTuple):
 
 
 def svd(x: Any, full_matrices: bool = True) -> SVD:
-    """(U, S, Vh) with U diag(S) Vh = x; S (…, k) from the largest, k = min(m, n), U (…, m, k) and Vh (…, k, n).
+    """(U, S, Vh) with U diag(S) Vh = x: U (…, m, k), S (…, k) in descending order, Vh (…, k, n), k = min(m, n).
 
-    With `full_matrices` U is (…, m, m) and Vh (…, n, n); through what that adds no gradient flows, as in torch.
+    With `full_matrices` U is (…, m, m) and Vh (…, n, n); no gradient flows through the added vectors, as in torch.
 
     Raises:
-        ValueError: in the backward pass, singular vectors of equal singular values, or of 0, are asked for theirs.
+        ValueError: the backward pass needs gradients of singular vectors whose singular values are equal or 0.
     """
     check_flags("svd", full_matrices=full_matrices)
     x = matrices("svd", x)
@@ -194,7 +194,7 @@ def svd(x: Any, full_matrices: bool = True) -> SVD:
 @builtin(name="svd", in_float32="halves and integers", autocast="float32")
 @primitive
 def _svd(xp, x, /):
-    """U, below it S, and below that V."""
+    """U, S and V, stacked along the rows."""
     check_finite(x, "singular values")
     with backend.of(x).refusing():
         u, s, v = xp.linalg.svd(x, full_matrices=False)
@@ -206,13 +206,13 @@ def _of_svd(g, y, x_shape):
     (u, s, v), (gu, gs, gv) = ((p[..., :m, :], p[..., m, :], p[..., m + 1 :, :]) for p in (y, g))
     turned_u, turned_v = (matmul(transposed(a), ga) for a, ga in ((u, gu), (v, gv)))
     skew_u, skew_v = (t - transposed(t) for t in (turned_u, turned_v))
-    why = "two singular values are equal, and their vectors may be turned"
+    why = "two singular values are equal, so their vectors are not unique"
     core = diag_embed(gs)
     core = core + _times(_between("svd", s * s, skew_u, why) * skew_u, s)
     core = core + _column(s) * (_between("svd", s * s, skew_v, why) * skew_v)
     gx = matmul(matmul(u, core), transposed(v))
-    zero = "a singular value is 0, and its vectors may be turned"
-    if m > s.shape[-1]:  # what lies outside of the space of u
+    zero = "a singular value is 0, so its vectors are not unique"
+    if m > s.shape[-1]:  # the part of the gradient that is orthogonal to the columns of u
         rest = gu - matmul(u, turned_u)
         gx = gx + matmul(_over("svd", rest, s, zero), transposed(v))
     if n > s.shape[-1]:
@@ -231,25 +231,24 @@ _svd.in_symbols(x="U (diag(gS) + (F (Uᵀ gU - gUᵀ U)) S + S (F (Vᵀ gV - gV�
 
 
 def svdvals(x: Any) -> Any:
-    """The singular values, from the largest: the S of `svd`."""
+    """The singular values in descending order, the S of `svd`."""
     return svd(x, full_matrices=False).S
 
 
 class Eigh(NamedTuple):
-    """Eigenvalues, from the smallest, and eigenvectors, one a column."""
+    """Eigenvalues in ascending order, and the eigenvectors as columns."""
 
     eigenvalues: Any
     eigenvectors: Any
 
 
 def eigh(x: Any, UPLO: str = "L") -> Eigh:
-    """(eigenvalues from the smallest (…, n), orthonormal eigenvectors as columns (…, n, n)) of symmetric matrices.
+    """The eigenvalues (…, n), in ascending order, and orthonormal eigenvectors, as columns (…, n, n), of symmetric x.
 
     Only the lower triangle is read, or with UPLO="U" the upper one.  The gradient is symmetric.
 
     Raises:
-        ValueError: UPLO is another letter; or, in the backward pass, eigenvectors of equal eigenvalues are asked for
-            theirs.
+        ValueError: UPLO is another letter; or the backward pass needs gradients of eigenvectors of equal eigenvalues.
     """
     if UPLO not in ("L", "U"):
         raise ValueError(f'eigh: UPLO={UPLO!r} is not known: type "L" or "U", the triangle that is read')
@@ -260,7 +259,7 @@ def eigh(x: Any, UPLO: str = "L") -> Eigh:
 @builtin(name="eigh", in_float32="halves and integers", autocast="float32")
 @primitive
 def _eigh(xp, x, /, UPLO):
-    """The eigenvalues, and below them the eigenvectors."""
+    """The eigenvalues and the eigenvectors, stacked along the rows."""
     check_finite(xp.tril(x) if UPLO == "L" else xp.triu(x), "eigenvalues")
     with backend.of(x).refusing():
         w, v = xp.linalg.eigh(x, UPLO)
@@ -271,7 +270,7 @@ def _of_eigh(g, y):
     w, v, gw, gv = y[..., 0, :], y[..., 1:, :], g[..., 0, :], g[..., 1:, :]
     turned = matmul(transposed(v), gv)
     skew = (turned - transposed(turned)) / 2
-    f = _between("eigh", w, skew, "two eigenvalues are equal, and their vectors may be turned")
+    f = _between("eigh", w, skew, "two eigenvalues are equal, so their vectors are not unique")
     return matmul(matmul(v, diag_embed(gw) + f * skew), transposed(v))
 
 
@@ -280,5 +279,5 @@ _eigh.in_symbols(x="V (diag(gw) + F (Vᵀ gV - gVᵀ V) / 2) Vᵀ, with F = 1 / 
 
 
 def eigvalsh(x: Any, UPLO: str = "L") -> Any:
-    """The eigenvalues of symmetric matrices, from the smallest: see `eigh`."""
+    """The eigenvalues of symmetric matrices, in ascending order; see `eigh`."""
     return eigh(x, UPLO).eigenvalues

@@ -1,4 +1,4 @@
-"""Functions of matrices made of others: powers, the exponential, pseudo-inverses, least squares, products of many."""
+"""Functions of matrices: powers, the exponential, pseudo-inverses, least squares, products of several matrices."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _eye_like(x):
 
 @builtin(in_float32="halves", autocast="float32")
 def matrix_power(x: Any, n: int) -> Any:
-    """x multiplied by itself n times, by repeated squaring; of a negative n the inverse's power."""
+    """xⁿ by repeated squaring; for a negative n the power of the inverse."""
     x, n = square("matrix_power", x), whole_number("matrix_power", "n", n)
     if n < 0:
         x, n = inv(x), -n
@@ -49,14 +49,14 @@ def matrix_power(x: Any, n: int) -> Any:
 
 @builtin(in_float32="halves and integers", autocast="float32")
 def matrix_exp(x: Any) -> Any:
-    """eˣ = Σ xᵏ / k!, the Taylor series of x / 2ˢ, with s so large that its norm is at most 1, squared s times."""
+    """eˣ = Σ xᵏ / k!, by scaling and squaring: the Taylor series of x / 2ˢ, of norm at most 1, squared s times."""
     x = square("matrix_exp", x)
     rows = as_array(sum(abs(x), -1))
     largest = float(rows.max()) if rows.size else 0.0
     halvings = max(0, math.ceil(math.log2(largest))) if 0 < largest < math.inf else 0
     dtype, x = x.dtype, astype(x, "float64") / 2**halvings  # squaring doubles the error each time
     y = eye = _eye_like(x)
-    for k in range(18, 0, -1):  # Horner's rule; 1 / 19! is far below the rounding
+    for k in range(18, 0, -1):  # Horner's rule; 1 / 19! is far below the rounding error
         y = eye + matmul(x, y) / k
     for _ in range(halvings):
         y = matmul(y, y)
@@ -64,9 +64,9 @@ def matrix_exp(x: Any) -> Any:
 
 
 def _cutoff(op, s, shape, rtol, atol, xp):
-    """The singular values above which a matrix counts as having an inverse: torch's default."""
+    """The threshold below which singular values count as 0, with torch's defaults."""
     if any(tol is not None and not isinstance(tol, Real) for tol in (rtol, atol)):
-        raise TypeError(f"{op}: rtol and atol are numbers, not {rtol!r} and {atol!r}")
+        raise TypeError(f"{op}: rtol is {rtol!r} and atol {atol!r}; expected numbers")
     if rtol is None:
         rtol = max(shape[-2:]) * float(np.finfo(s.dtype).eps) if not atol else 0.0
     largest = s.max(-1, keepdims=True) if s.shape[-1] else s.sum(-1, keepdims=True)
@@ -76,9 +76,9 @@ def _cutoff(op, s, shape, rtol, atol, xp):
 def pinv(x: Any, rtol: float | None = None, *, atol: float | None = None, hermitian: bool = False) -> Any:
     """The pseudo-inverse (Moore & Penrose) of matrices (…, m, n): (…, n, m).
 
-    Singular values of at most max(atol, rtol · the largest) count as 0; rtol is max(m, n) roundings by default.  The
-    gradient is that among matrices of the same rank (Golub & Pereyra 1973).  With `hermitian` x is symmetric: only its
-    lower triangle is read.
+    Singular values of at most max(atol, rtol · the largest) count as 0; the default of rtol is max(m, n) times the
+    machine epsilon, or 0 if atol is given.  The gradient is that among matrices of the same rank (Golub & Pereyra
+    1973).  With `hermitian` x is symmetric, and only its lower triangle is read.
     """
     check_flags("pinv", hermitian=hermitian)
     return _pinv(_symmetric("pinv", x) if hermitian else matrices("pinv", x), rtol, atol)
@@ -114,7 +114,7 @@ _pinv.in_symbols(x="-yᵀ g yᵀ + yᵀ y gᵀ (1 - y x) + (1 - x y) gᵀ y yᵀ
 
 @builtin(in_float32="halves and integers")
 def matrix_rank(x: Any, *, rtol: float | None = None, atol: float | None = None, hermitian: bool = False) -> Any:
-    """How many singular values do not count as 0, as in `pinv`; int64."""
+    """The number of singular values that do not count as 0, by the thresholds of `pinv`; int64."""
     check_flags("matrix_rank", hermitian=hermitian)
     x = _symmetric("matrix_rank", x) if hermitian else matrices("matrix_rank", x)
     s = as_array(svdvals(x.detach() if isinstance(x, Tensor) else x))
@@ -123,7 +123,7 @@ def matrix_rank(x: Any, *, rtol: float | None = None, atol: float | None = None,
 
 
 class Lstsq(NamedTuple):
-    """What `lstsq` finds."""
+    """The result of `lstsq`."""
 
     solution: Any
     residuals: Any
@@ -132,16 +132,16 @@ class Lstsq(NamedTuple):
 
 
 def lstsq(a: Any, b: Any, rtol: float | None = None) -> Lstsq:
-    """The x for which ‖a x - b‖ is least, and of those the shortest.
+    """The x that minimises ‖a x - b‖; among several, that of the smallest norm.
 
-    a is (…, m, n) and b (…, m, k), or a vector (m,).  With x come the squares of ‖a x - b‖, if m > n, else nothing; the
-    rank of a; and its singular values.
+    a is (…, m, n), and b (…, m, k) or a vector (m,).  The result also has the squares of ‖a x - b‖, which are empty
+    unless m > n, the rank of a, and its singular values.  Raises ValueError if the shapes do not match.
     """
     a, b = matrices("lstsq", a), shaped(b, "lstsq")
     vector = len(b.shape) == 1
     b = expand_dims(b, -1) if vector else b
     if b.shape[-2] != a.shape[-2]:
-        raise ValueError(f"lstsq: b of {tuple(b.shape)} has not one row for each row of a, {tuple(a.shape)}")
+        raise ValueError(f"lstsq: a has shape {tuple(a.shape)} and b {tuple(b.shape)}; expected as many rows in both")
     x = _least_squares(a, b, rtol)
     missed = matmul(a, x) - b
     residuals = sum(missed * missed, -2)
@@ -156,18 +156,18 @@ def _least_squares(a: Any, b: Any, rtol: float | None) -> Any:
 
 
 def solve_triangular(a: Any, b: Any, *, upper: bool, left: bool = True, unitriangular: bool = False) -> Any:
-    """`solve` with a triangle of a, the upper or the lower one; `unitriangular` takes its diagonal as ones."""
+    """`solve` with the upper or the lower triangle of a; with `unitriangular` its diagonal is taken to be ones."""
     check_flags("solve_triangular", upper=upper, left=left, unitriangular=unitriangular)
     a = square("solve_triangular", a)
     if len(shaped(b).shape) < 2:
-        raise ValueError("solve_triangular: b is (…, n, k): b[:, None] makes a vector a matrix")
+        raise ValueError("solve_triangular: b is a vector; expected (…, n, k): type b[:, None] to make it a matrix")
     if unitriangular:
         return solve((triu(a, 1) if upper else tril(a, -1)) + _eye_like(a), b, left=left)
     return solve(triu(a) if upper else tril(a), b, left=left)
 
 
 def cholesky_solve(b: Any, L: Any, *, upper: bool = False) -> Any:
-    """The x for which L Lᵀ x = b, with the factor that `cholesky` gives; with `upper` Lᵀ L x = b."""
+    """The solution x of L Lᵀ x = b, with the factor L that `cholesky` returns; with `upper` of Lᵀ L x = b."""
     check_flags("cholesky_solve", upper=upper)
     L = triu(L) if upper else tril(L)
     first, then = (transposed(L), L) if upper else (L, transposed(L))
@@ -180,11 +180,11 @@ def multi_dot(xs: Sequence[Any]) -> Any:
     The first and the last may be vectors.
 
     Raises:
-        ValueError: there are fewer than two, or they do not fit.
+        ValueError: there are fewer than two, or their shapes do not match.
     """
     xs = [shaped(x, "multi_dot") for x in xs]
     if len(xs) < 2 or any(len(x.shape) != 2 for x in xs[1:-1]) or any(len(x.shape) not in (1, 2) for x in xs):
-        raise ValueError(f"multi_dot: two or more matrices are needed, not {[tuple(x.shape) for x in xs]}")
+        raise ValueError(f"multi_dot: the shapes are {[tuple(x.shape) for x in xs]}; expected two or more matrices")
     return _multi_dot(*xs)
 
 
@@ -198,7 +198,7 @@ def _multi_dot(*factors: Any) -> Any:
 
     @cache
     def best(i: int, j: int) -> tuple[int, int]:
-        """The multiplications that xs[i] … xs[j] take, and after which one to cut."""
+        """The least number of multiplications for xs[i] … xs[j], and the index after which to split them."""
         if i == j:
             return 0, i
         return min((best(i, k)[0] + best(k + 1, j)[0] + sizes[i] * sizes[k + 1] * sizes[j + 1], k) for k in range(i, j))
@@ -213,34 +213,40 @@ def _multi_dot(*factors: Any) -> Any:
 
 
 def tensorinv(a: Any, ind: int = 2) -> Any:
-    """The inverse of a as a map from the axes from `ind` on to those before, which have as many entries."""
+    """The inverse of a as a linear map from its axes from `ind` on to those before.
+
+    Raises ValueError unless both groups of axes have the same number of entries.
+    """
     a, ind = shaped(a, "tensorinv"), whole_number("tensorinv", "ind", ind, 1)
     rows, columns = tuple(a.shape[:ind]), tuple(a.shape[ind:])
     if math.prod(rows) != math.prod(columns):
-        raise ValueError(f"tensorinv: {rows} and {columns} have not as many entries")
+        raise ValueError(f"tensorinv: the axes are {rows} and {columns}; expected equal numbers of entries")
     n = math.prod(rows)
     return reshape(inv(reshape(a, (n, n))), (*columns, *rows))
 
 
 @torch_spelling
 def tensorsolve(a: Any, b: Any, axes: Sequence[int] | None = None) -> Any:
-    """The x for which Σ a x over x's axes is b; `axes` of a are moved to the end first."""
+    """The x for which the sum of a x over x's axes is b; `axes` of a are moved to the end first."""
     a, b = shaped(a, "tensorsolve"), shaped(b, "tensorsolve")
     if axes is not None:
         axes = [axis_of("tensorsolve", a, axis) for axis in axes]
         a = moveaxis(a, axes, list(range(len(a.shape) - len(axes), len(a.shape))))
     shape, n = tuple(a.shape[len(b.shape) :]), math.prod(b.shape)
     if math.prod(shape) != n:
-        raise ValueError(f"tensorsolve: a of {tuple(a.shape)} is no square map to {tuple(b.shape)}")
+        raise ValueError(
+            f"tensorsolve: a has shape {tuple(a.shape)} and b {tuple(b.shape)}; expected a to have the axes of b, then "
+            "axes with as many entries"
+        )
     return reshape(solve(reshape(a, (n, n)), reshape(b, (n,))), shape)
 
 
 @builtin(in_float32="halves", autocast="float32")
 def vander(x: Any, N: int | None = None) -> Any:
-    """The powers 0 … N - 1 of the last axis's entries, (…, n, N): N = n by default."""
+    """The Vandermonde matrix (…, n, N) of the powers 0 … N - 1 of vectors (…, n); N is n by default."""
     x = shaped(x, "vander")
     if not x.shape:
-        raise ValueError("vander: a vector is needed, not a single number")
+        raise ValueError("vander: x is a single number; expected a vector")
     x = x if is_float(x.dtype) else astype(x, "int64")
     count = x.shape[-1] if N is None else whole_number("vander", "N", N, 1)
     powers = [x * 0 + 1]

@@ -21,7 +21,7 @@ from .solving import inv
 @builtin(in_float32="halves and integers", autocast="float32")
 @torch_spelling
 def vector_norm(x: Any, ord: float = 2, axis: Axes = None, keepdims: bool = False) -> Any:
-    """(Σ |x|ᵖ)^(1/p) over `axis`, all by default, with p = ord; ±∞ and 0 as in `mg.norm`."""
+    """(Σ |x|ᵖ)^(1/p) over `axis`, by default over all, with p = ord; ±∞ and 0 as in `mg.norm`."""
     return ops.norm(x, ord, axis, keepdims)
 
 
@@ -30,18 +30,18 @@ def vector_norm(x: Any, ord: float = 2, axis: Axes = None, keepdims: bool = Fals
 def matrix_norm(x: Any, ord: float | str = "fro", axis: Sequence[int] = (-2, -1), keepdims: bool = False) -> Any:
     """The norm of the matrices in two axes.
 
-    "fro" is the root of the sum of squares; "nuc" the sum of the singular values, 2 the largest, -2 the smallest;
-    1 and -1 are the largest and smallest of the columns' sums of |x|, ±∞ of the rows'.
+    "fro" is the root of the sum of squares, "nuc" the sum of the singular values, 2 the largest and -2 the smallest of
+    them; 1 and -1 are the largest and the smallest sum of |x| over a column, ±∞ over a row.
 
     Raises:
         ValueError: ord is none of these, or there are not two axes.
     """
     x = matrices("matrix_norm", x)
     if not isinstance(axis, (tuple, list)) or len(axis) != 2:
-        raise ValueError(f"matrix_norm: two axes are needed, not {axis!r}")
+        raise ValueError(f"matrix_norm: axis is {axis!r}; expected two axes")
     rows, columns = (axis_of("matrix_norm", x, a) for a in axis)
     if rows == columns:
-        raise ValueError(f"matrix_norm: the axes {axis!r} are one")
+        raise ValueError(f"matrix_norm: axis is {axis!r}, twice the same; expected two axes")
     if ord == "fro":
         return ops.norm(x, 2, (rows, columns), keepdims)
     y = moveaxis(x, (rows, columns), (-2, -1))
@@ -62,22 +62,24 @@ def matrix_norm(x: Any, ord: float | str = "fro", axis: Sequence[int] = (-2, -1)
 def norm(x: Any, ord: float | str | None = None, axis: Axes = None, keepdims: bool = False) -> Any:
     """The norm of vectors (one axis) or matrices (two); without `ord` the root of the sum of squares over `axis`.
 
-    With `ord` and no axis x is a vector or a matrix: see `vector_norm` and `matrix_norm`.
+    With `ord` and no axis, x must be a vector or a matrix; see `vector_norm` and `matrix_norm`.
 
     Raises:
-        ValueError: `ord` is given, and x is neither.
+        ValueError: `ord` is given without an axis, and x is neither.
     """
     x = shaped(x, "norm")
     if ord is None:
         return vector_norm(x, 2, axis, keepdims)
     if axis is None:
         if len(x.shape) not in (1, 2):
-            raise ValueError(f"norm: with ord={ord!r} and no axis x is a vector or a matrix, not {tuple(x.shape)}")
+            raise ValueError(
+                f"norm: x has shape {tuple(x.shape)}; expected a vector or a matrix with ord={ord!r} and no axis"
+            )
         axis = (0, 1) if len(x.shape) == 2 else 0
     if isinstance(axis, (tuple, list)) and len(axis) == 2:
         return matrix_norm(x, ord, axis, keepdims)
     if isinstance(ord, str):
-        raise ValueError(f"norm: ord={ord!r} is for matrices, in two axes, not for axis={axis!r}")
+        raise ValueError(f"norm: axis is {axis!r}; expected two axes for ord={ord!r}, a norm of matrices")
     return vector_norm(x, ord, axis, keepdims)
 
 

@@ -17,18 +17,18 @@ from ..tensor import as_array, shaped
 
 
 def square(op: str, x: Any) -> Any:
-    """x, known to be square matrices."""
+    """x as a Tensor.  Raises ValueError unless it holds square matrices."""
     x = shaped(x, op)
     if len(x.shape) < 2 or x.shape[-1] != x.shape[-2]:
-        raise ValueError(f"{op}: square matrices (…, n, n) are needed, not {tuple(x.shape)}")
+        raise ValueError(f"{op}: x has shape {tuple(x.shape)}; expected square matrices (…, n, n)")
     return x
 
 
 def check_finite(x: Any, parts: str) -> None:
-    """Refuse matrices with a NaN or an infinity: LAPACK gives numbers for some of them, and for others never returns.
+    """Refuse matrices with a NaN or an infinity, for which LAPACK may return numbers, or never return.
 
     Raises:
-        ValueError: it has some, so there are no such `parts`.
+        ValueError: x has one, so it has no such `parts`.
     """
     finite = backend.of(x).xp.isfinite(x)
     if not finite.all():
@@ -39,17 +39,17 @@ def check_finite(x: Any, parts: str) -> None:
 
 
 def transposed(x: Any) -> Any:
-    """The last two axes swapped."""
+    """x with its last two axes swapped."""
     return swapaxes(x, -1, -2)
 
 
 def solve(a: Any, b: Any, *, left: bool = True) -> Any:
-    """The x for which a x = b, of matrices a (…, n, n) and b (…, n, k), or a vector (n,); with left=False, x a = b.
+    """The solution x of a x = b, for matrices a (…, n, n) and b (…, n, k) or a vector (n,); with left=False of x a = b.
 
-    As in torch, a b of a's shape but for the last axis is a stack of vectors.
+    As in torch, a b that has the shape of a without its last axis is a stack of vectors.
 
     Raises:
-        ValueError: a matrix is singular, or the shapes do not fit.
+        ValueError: a matrix is singular, or the shapes do not match.
     """
     check_flags("solve", left=left)
     a, b = square("solve", a), shaped(b, "solve")
@@ -58,7 +58,7 @@ def solve(a: Any, b: Any, *, left: bool = True) -> Any:
     if not left and not vectors:
         return transposed(solve(transposed(a), transposed(b)))
     if b.shape[-2] != a.shape[-1]:
-        raise ValueError(f"solve: b of {tuple(b.shape)} has not one row for each row of a, {tuple(a.shape)}")
+        raise ValueError(f"solve: a has shape {tuple(a.shape)} and b {tuple(b.shape)}; expected as many rows in both")
     x = _solve(a, b)
     return squeeze(x, -1) if vectors else x
 
@@ -81,7 +81,7 @@ def inv(x: Any) -> Any:
     """The inverse matrix.
 
     Raises:
-        ValueError: a matrix is singular; `pinv` has an answer for it.
+        ValueError: a matrix is singular; `pinv` gives its pseudo-inverse.
     """
     return _inv(square("inv", x))
 
@@ -97,19 +97,19 @@ _inv.in_symbols(x="-yᵀ g yᵀ")
 
 
 def _unless_singular(xp, compute, a, *b):
-    """What is computed of the inverse of a: NaN where a has a NaN or an infinity, refused where a is singular."""
+    """compute(a, *b), which inverts a; NaN for matrices with a NaN or an infinity, ValueError for singular ones."""
     finite = xp.isfinite(a).all((-2, -1), keepdims=True)
     try:
         with backend.of(a).refusing():
             return xp.where(finite, compute(xp.where(finite, a, xp.eye(a.shape[-1], dtype=a.dtype)), *b), xp.nan)
     except np.linalg.LinAlgError:
         raise ValueError(
-            "a matrix is singular, so there is no inverse: mg.linalg.pinv and mg.linalg.lstsq have the next best"
+            "a matrix is singular, so it has no inverse: mg.linalg.pinv and mg.linalg.lstsq give the closest solution"
         ) from None
 
 
 def det(x: Any) -> Any:
-    """The determinant.  Of a singular matrix it has a gradient, but none of second order."""
+    """The determinant.  At a singular matrix the gradient is computed, but the second derivative raises ValueError."""
     return _det(square("det", x))
 
 
@@ -126,8 +126,8 @@ _det.in_symbols(x="g · y · x⁻ᵀ")
 @builtin(name="cofactors", in_float32="halves and integers", autocast="float32")
 @primitive
 def _cofactors(xp, x, /):
-    """det(x) x⁻ᵀ, by the singular values, of which each entry has the product of all others: none is divided by."""
-    check_finite(x, "singular values, by which the gradient is computed")
+    """det(x) x⁻ᵀ from the singular values: products of all others take the place of det(x) divided by each."""
+    check_finite(x, "singular values, from which the gradient is computed")
     with backend.of(x).refusing():
         u, s, v = xp.linalg.svd(x)
     n = s.shape[-1]
@@ -140,7 +140,7 @@ def _cofactors(xp, x, /):
 def _of_cofactors(g, x, y):
     size = _det(x)
     if (as_array(size) == 0).any():
-        raise ValueError("det: of a singular matrix there is no second derivative here: it is divided by 0")
+        raise ValueError("det: the second derivative at a singular matrix is not supported, because it is divided by 0")
     along = sum(g * y, (-2, -1), True) * y
     return (along - matmul(matmul(y, transposed(g)), y)) / reshape(size, (*size.shape, 1, 1))
 
@@ -150,16 +150,16 @@ _cofactors.in_symbols(x="((Σ g y) y - y gᵀ y) / det(x)")
 
 
 class Slogdet(NamedTuple):
-    """The sign of a determinant, and the logarithm of its size."""
+    """The sign of a determinant, and the logarithm of its absolute value."""
 
     sign: Any
     logabsdet: Any
 
 
 def slogdet(x: Any) -> Slogdet:
-    """(the sign of the determinant, the logarithm of its absolute value), where the determinant would overflow.
+    """(the sign of the determinant, the logarithm of its absolute value), also where the determinant overflows.
 
-    Of a singular matrix (0, -∞), which has no gradient: asking for it raises a ValueError.
+    They are (0, -∞) for a singular matrix, whose gradient does not exist and raises ValueError.
     """
     x = square("slogdet", x)
     return Slogdet(_sign_of_determinant(x), _slogdet(x))
@@ -187,6 +187,6 @@ _slogdet.in_symbols(x="g · x⁻ᵀ")
 
 
 def logdet(x: Any) -> Any:
-    """The logarithm of the determinant: -∞ if that is 0, NaN if it is negative."""
+    """The logarithm of the determinant: -∞ if the determinant is 0, NaN if it is negative."""
     sign, size = slogdet(x)
     return where(less(sign, 0), math.nan, size)

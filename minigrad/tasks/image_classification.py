@@ -24,7 +24,7 @@ from ..pretrained.config import PROBLEMS, Config
 from ..pretrained.image import AutoImageProcessor
 from ..tensor import Tensor
 from .base import Task, best_labels, counts_table
-from .text_classification import COLUMNS, METRICS, MAX_CLASSES, TextClassification, warn_of_missing
+from .text_classification import COLUMNS, MAX_CLASSES, METRICS, TextClassification, warn_of_missing
 
 SINGLE = PROBLEMS[0]
 PIXEL = (  # a PNG of one pixel

@@ -1,4 +1,4 @@
-"""The main job in one call: a pretrained model and a file of examples in, a directory with a fine-tuned model out."""
+"""Fine-tuning in one call: from a pretrained model and a file of examples to a directory with a fine-tuned model."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from .state import Record
 from .task_trainer import TaskTrainer, naming, scores_of
 from .trainer import Trainer
 
-DEFAULTS: dict[str, Any] = {  # better ones than Hugging Face's for a few thousand texts
+DEFAULTS: dict[str, Any] = {  # training arguments that suit a few thousand texts better than Hugging Face's defaults
     "learning_rate": 2e-4,
     "per_device_train_batch_size": 32,
     "per_device_eval_batch_size": 64,
@@ -44,7 +44,7 @@ DEFAULTS: dict[str, Any] = {  # better ones than Hugging Face's for a few thousa
     "eval_strategy": "epoch",
     "save_strategy": "no",
 }
-NOTES = "run.json", "finetune.json"  # what the Trainer and `minigrad verify-resume` need, and users do not
+NOTES = "run.json", "finetune.json"  # files for the Trainer and `minigrad verify-resume`, not listed for the user
 
 Source = str | os.PathLike | Iterable[Any]
 
@@ -66,40 +66,40 @@ def finetune(
     callbacks: Sequence[Callable[[Record], None] | TrainerCallback] = (),
     **arguments: Any,
 ) -> Trainer:
-    """Fine-tune the model of a directory for a task, and tell on standard output how it goes.
+    """Fine-tune a pretrained model for a task, and report the progress on standard output.
 
     Args:
         model_dir: a Hugging Face model directory: config.json, safetensors, tokenizer files.
-        train, eval: each a file, or a list of what the task reads from one: of a text classification a .csv, .tsv,
-            .jsonl or .json file with a text and a label column, or a list of (text, label).  Without `eval`,
-            `eval_fraction` of the training examples is held out, no text on both sides.
+        train, eval: each a file that the task reads, or a list of examples.  For text classification that is a .csv,
+            .tsv, .jsonl or .json file with a text and a label column, or a list of (text, label).  Without `eval`,
+            `eval_fraction` of the training examples is held out, with no text in both parts.
         output: a new directory for the best epoch's model with its tokenizer and label names, for `metrics.jsonl` (a
             record for each step and epoch), `evaluation.txt` (the scores) and, with matplotlib, pictures.
         task: one of `minigrad.tasks.TASKS`.
         overwrite: replace the model that an earlier run left in `output`.
-        freeze: a pattern of parameters not to train, such as "bert.embeddings.**", or several.
-        lora: train adapters of this rank, such as 8, and the head, instead of the model: less memory, less time.  The
-            model is saved with them in its weights, and they beside it.
-        find_lr: try rates from 1e-7 to 1 in 100 steps first, and train with that at which the loss fell fastest (see
-            `Trainer.lr_find`); `learning_rates.png` shows it.
-        ignore_mismatched_sizes: begin weights of another shape anew, such as the head of a model fine-tuned for other
-            labels.
-        callbacks: each is a `TrainerCallback`, or is called with every record of the run as it is made.
-        arguments: options of the task, such as max_length=64 (texts are cut after so many tokens), and any of
-            `TrainingArguments`, such as num_train_epochs=5.  Those that are not given are as in `DEFAULTS`, which it
-            prints, and otherwise Hugging Face's.  With resume_from_checkpoint=True an interrupted run goes on.
+        freeze: a pattern of parameters to freeze, such as "bert.embeddings.**", or several patterns.
+        lora: the rank of LoRA adapters, such as 8, that are trained with the head instead of the whole model, which
+            takes less memory and time.  The model is saved with the adapters merged, and the adapters beside it.
+        find_lr: whether to run `Trainer.lr_find` first, with rates from 1e-7 to 1 in 100 steps, and train at the rate
+            at which the loss fell fastest; `learning_rates.png` shows the test.
+        ignore_mismatched_sizes: whether to initialise weights of another shape anew, such as the head of a model that
+            was fine-tuned for other labels.
+        callbacks: each is a `TrainerCallback`, or a function that is called with every record of the run.
+        arguments: options of the task, such as max_length=64 (tokens to which texts are truncated), and any of
+            `TrainingArguments`, such as num_train_epochs=5.  The defaults are those in `DEFAULTS`, which are printed,
+            and Hugging Face's.  resume_from_checkpoint=True continues an interrupted run.
 
     Returns:
         The trainer, with the best epoch's `model`, the `history` and the `best` record.
 
     Raises:
-        OSError, ValueError, ImportError: files that cannot be read, do not fit together or are missing, an `output`
-            that holds something, or the tokenizers library not installed; in one line, and before anything is written.
-        TypeError: an argument that does not exist; the message has the name of the one that does.
-        KeyboardInterrupt: with a message that says which model is kept.
+        OSError, ValueError, ImportError: a file cannot be read, is missing or does not match the others, `output` is
+            not empty, or the tokenizers library is not installed; in one line, and before anything is written.
+        TypeError: an argument is unknown; the message suggests the nearest one.
+        KeyboardInterrupt: the run was interrupted; the message says which model was saved.
 
-    Warnings tell of labels that differ only by case, of evaluation texts that are training texts, too, and of classes
-    without an evaluation example.
+    Warns of labels that differ only by case, of evaluation texts that are also training texts, and of classes without
+    an evaluation example.
     """
     given = {
         "model_dir": model_dir,
@@ -126,7 +126,7 @@ def complete(trainer: TaskTrainer, arguments: dict[str, Any], given: dict[str, A
     output = trainer.args.output_dir
     print(chosen_by_finetune(trainer.task, arguments))
     print(EpochTable(trainer.task).head(), flush=True)
-    world().barrier()  # all have seen that `output` is free
+    world().barrier()  # every rank has checked that `output` is empty
     if given is not None and world().rank == 0:
         note_arguments(given)
     try:
@@ -152,12 +152,12 @@ def complete(trainer: TaskTrainer, arguments: dict[str, Any], given: dict[str, A
 
 
 def found_rate(trainer: TaskTrainer) -> float:
-    """The learning rate of a range test, which the trainer uses from now on; with a picture of the test."""
+    """The learning rate that a range test suggests, which the trainer then uses; the test is also drawn."""
     found = trainer.lr_find()
     if found.suggestion is None:
         raise ValueError(
             f"the loss fell at none of {len(found.rates)} learning rates from {found.rates[0]:.0e} to "
-            f"{found.rates[-1]:.0e}: are there too few examples, or is everything frozen? leave find_lr out"
+            f"{found.rates[-1]:.0e}, as with too few examples or frozen weights: leave find_lr out"
         )
     trainer.args.learning_rate = found.suggestion
     print(f"Learning rate {found.suggestion:.2g}, at which the loss fell fastest in a test of {len(found.rates)} steps")
@@ -185,9 +185,9 @@ def trainer_for(
     make: Callable[..., TaskTrainer] = TaskTrainer,
     **arguments: Any,
 ) -> TaskTrainer:
-    """The trainer of such a run, before its first step; tells what it found in the model and the examples.
+    """The trainer of such a run, before its first step; prints a summary of the model and the examples.
 
-    `make` makes it of what a TaskTrainer is made of.
+    `make` builds it from the arguments of a TaskTrainer.
     """
     kind = task_class(task)
     if not kind.has_head:
@@ -221,7 +221,7 @@ def trainer_for(
     if names and names != own and (new := model.reset_head(args.seed)):
         print(
             f"The head of this model was trained for {listed(own)}, not for {listed(names)}: "
-            f"{' and '.join(new)} begin anew"
+            f"{' and '.join(new)} are newly initialised"
         )
     this.attach(model, this.load_processor(model_dir))
     if model.quantization is not None and not lora:
@@ -246,12 +246,12 @@ def trainer_for(
 
 
 def listed(names: Sequence[str]) -> str:
-    """Names, and how many more there are than twenty."""
+    """The first twenty names, and the number of the others."""
     return ", ".join(names[:20]) + f" and {len(names) - 20:,} more" * (len(names) > 20)
 
 
 def note_arguments(given: dict[str, Any]) -> None:
-    """Write the run's arguments to the output directory, if all data is in files, for `minigrad verify-resume`."""
+    """Write the run's arguments to the output directory for `minigrad verify-resume`, if all data is in files."""
     files = [given["train"], *([] if given["eval"] is None else [given["eval"]])]
     if not all(isinstance(file, (str, os.PathLike)) for file in files):
         return
@@ -286,7 +286,7 @@ class KeepBest(TrainerCallback):
         logs["seconds"] = time.perf_counter() - self.start
         if logs.setdefault("best", False):
             trainer.save_model()
-            if isinstance(trainer.model, PeftModel):  # so that whoever loads the directory needs no adapter
+            if isinstance(trainer.model, PeftModel):  # so that the directory can be loaded without adapters
                 with trainer.averaged():
                     merged = dequantize(copy.deepcopy(trainer.model)).merge_and_unload()
                 if trainer.world.rank == 0:
@@ -307,9 +307,9 @@ def defaults_of(task: Task) -> dict[str, Any]:
 
 
 def chosen_by_finetune(task: Task, arguments: dict[str, Any]) -> str:
-    """Which arguments finetune chooses otherwise than Hugging Face, but for those that were given."""
+    """A line with the arguments whose default differs from Hugging Face's, except those that were given."""
     listed = ", ".join(f"{name}={value!r}" for name, value in defaults_of(task).items() if name not in arguments)
-    return f"Chosen here, otherwise than Hugging Face's defaults: {listed}\n" if listed else ""
+    return f"Defaults that differ from Hugging Face's: {listed}\n" if listed else ""
 
 
 class EpochTable:

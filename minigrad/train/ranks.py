@@ -1,4 +1,4 @@
-"""What ranks share of a run: each reads its own items, all begin with the same weights and do the same things."""
+"""How ranks share a run: each reads its own items, all start with the same weights, and all take the same actions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FLAGS = "should_training_stop", "should_epoch_stop", "should_save", "should_eval
 
 
 class Indices:
-    """A dataset whose items are their own indices, so that a batch can be made of some of its items alone."""
+    """A dataset whose items are their own indices, so that a rank can read only some of the items of a batch."""
 
     def __init__(self, dataset: Any):
         self.dataset = dataset
@@ -32,7 +32,7 @@ class Indices:
 
 
 class Share:
-    """Reads the items of a rank's micro-batches, of `size` items each; None stands for the items of other ranks."""
+    """Reads the items of a rank's micro-batches of `size` items; None takes the place of other ranks' items."""
 
     def __init__(self, dataset: Any, size: int, world: Communicator):
         self.dataset, self.size, self.rank, self.ranks = dataset, size, world.rank, world.size
@@ -44,10 +44,10 @@ class Share:
 
 
 def shared(dataset: Any, size: int, world: Communicator) -> dict[str, Any]:
-    """What a DataLoader is given so that a rank reads its own items only; `size` is that of a micro-batch.
+    """The arguments with which a DataLoader reads only this rank's items; a micro-batch has `size` items.
 
-    All are read on every rank if they are drawn from a random generator of the dataset, which must see all of them, or
-    if the loss depends on how far others of a batch are padded.
+    Every rank reads all items if the dataset draws them from its own random generator, which must advance equally on
+    all ranks, or if the loss depends on the padding of the rest of the batch.
     """
     if sharing(dataset, world).size == 1 or looks_at_padding(dataset[0]):
         return {"dataset": dataset}
@@ -55,10 +55,10 @@ def shared(dataset: Any, size: int, world: Communicator) -> dict[str, Any]:
 
 
 def begin_together(world: Communicator, model: Module, arguments: dict[str, Any], train_dataset: Any) -> None:
-    """Check that every rank has the same model and data, and give them all the weights of rank 0.
+    """Check that all ranks have the same model, data and arguments, and broadcast the weights of rank 0.
 
     Raises:
-        RankError: a rank has something else.
+        RankError: a rank has a different one.
     """
     if world.size == 1:
         return
@@ -71,29 +71,29 @@ def begin_together(world: Communicator, model: Module, arguments: dict[str, Any]
 
 
 def broadcast(world: Communicator, tensors: dict[str, Any]) -> None:
-    """Let Tensors hold on every rank what they hold on rank 0; what holds it already is not written into."""
+    """Copy the values of Tensors from rank 0 to all ranks; a Tensor that has them already is not written."""
     for tensor in tensors.values() if world.size > 1 else ():
         home = backend.of(tensor.data)
         held = np.ascontiguousarray(home.to_numpy(tensor.data))
         there = held.reshape(-1).view(np.uint8)
         received = world.broadcast(there.copy())
-        if not np.array_equal(received, there):  # a weight that is written into counts as trained, and is saved
+        if not np.array_equal(received, there):  # a weight that is written counts as trained, and is saved
             tensor.copy_(received.view(held.dtype).reshape(tensor.shape))
 
 
 def fingerprint(dataset: Any) -> tuple[int, ...]:
-    """The length of a dataset and, unless they are drawn by chance, a check of its first and last item."""
+    """The length of a dataset and, unless its items are random, checksums of the first and the last item."""
     size = len(dataset)
     return (size,) if own_generators(dataset) else (size, crc32(repr((dataset[0], dataset[size - 1])).encode()))
 
 
 def sharing(dataset: Any, world: Communicator) -> Communicator:
-    """The ranks among whom a dataset is shared out: every rank reads all of one that draws from its own generator."""
+    """The communicator of the ranks that share a dataset; of this rank alone if the dataset has its own generator."""
     return Communicator() if own_generators(dataset) else world
 
 
 def agree(world: Communicator, control: TrainerControl, signal: int | None) -> int | None:
-    """Do on every rank what the callbacks of one ask for; returns the signal that any of them has received."""
+    """Set on every rank the flags that the callbacks of any rank set; returns a signal that any of them received."""
     if world.size == 1:
         return signal
     wishes = np.array([*(getattr(control, flag) for flag in FLAGS), signal or 0], np.int64)

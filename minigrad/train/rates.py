@@ -1,4 +1,4 @@
-"""Which learning rate suits a model: a few steps at rates that rise from tiny to large, and the loss at each.
+"""The learning-rate range test: a few steps at rates that rise exponentially, and the loss at each.
 
 Smith 2017, "Cyclical Learning Rates for Training Neural Networks", section 3.3.
 """
@@ -17,20 +17,20 @@ from ..optim.clip import NonFiniteError
 from .callbacks import CallbackHandler, DefaultFlowCallback, TrainerCallback
 from .search import copy_of, restoring
 
-SMOOTHING = 0.9  # the weight of the losses before, in the moving average of the losses
-SKIPPED = 0.1  # the part of the steps at the beginning that a suggestion leaves out: their average is of few losses
+SMOOTHING = 0.9  # the weight of the earlier losses in the moving average
+SKIPPED = 0.1  # the fraction of steps at the beginning that a suggestion skips, because their average is of few losses
 
 
 @dataclass
 class LearningRates:
-    """The rates that were tried, and the loss in the step with each: `losses` as they were, `smooth` their average."""
+    """The result of a range test: the rates, the loss at each (`losses`), and its moving average (`smooth`)."""
 
     rates: list[float]
     losses: list[float]
 
     @property
     def smooth(self) -> list[float]:
-        """The exponential moving average of the losses, corrected for its beginning at 0."""
+        """The exponential moving average of the losses, corrected for its initial value 0."""
         total, found = 0.0, []
         for i, loss in enumerate(self.losses, 1):
             total = SMOOTHING * total + (1 - SMOOTHING) * loss
@@ -39,12 +39,12 @@ class LearningRates:
 
     @property
     def suggestion(self) -> float | None:
-        """The rate at which the smoothed loss falls fastest; None if it falls nowhere."""
+        """The rate at which the smoothed loss falls fastest; None if it never falls."""
         first = int(SKIPPED * len(self.rates))
         smooth = np.array(self.smooth[first:])
         if len(smooth) < 3:
             return None
-        slope = np.gradient(smooth)  # by the logarithm of the rate, whose steps are equal
+        slope = np.gradient(smooth)  # with respect to the logarithm of the rate, which rises in equal steps
         steepest = int(slope.argmin())
         return self.rates[first + steepest] if slope[steepest] < 0 else None
 
@@ -67,7 +67,7 @@ class LearningRates:
 
 
 class Rising(TrainerCallback):
-    """Sets the rate of each step, notes its loss, and ends the run when that is far above the lowest."""
+    """Sets the rate of each step, records its loss, and ends the run when the loss is far above the lowest."""
 
     def __init__(self, rates: list[float], threshold: float):
         self.rates, self.threshold = rates, threshold
@@ -118,7 +118,7 @@ def find(trainer: Any, min_lr: float, max_lr: float, num_training: int, early_st
         one.handler = CallbackHandler([DefaultFlowCallback(), rising])
         try:
             one.train()
-        except NonFiniteError:  # the rate was too large, which is what was to be found
+        except NonFiniteError:  # the rate is too large, which ends the test
             pass
         finally:
             if trainer.world.rank == 0:
