@@ -1,7 +1,7 @@
-"""The command line: `minigrad finetune` trains a classifier, `minigrad predict` uses it, and further commands.
+"""The command line: `minigrad finetune` trains a model, `minigrad predict` uses it, and further commands.
 
-An option of finetune is an argument of `minigrad.train.finetune` or `TrainingArguments`, with the same type and
-default.
+Options of finetune are arguments of `minigrad.train.finetune`, of `TrainingArguments` or of the task, with the same
+types and defaults.
 """
 
 from __future__ import annotations
@@ -31,57 +31,57 @@ from .tasks import DEFAULT, TASKS, Task, task_class, task_of
 from .train import Pipeline, TrainingArguments, finetune, pipeline
 from .train.finetune import defaults_of
 
-FINETUNE_OPTIONS = (  # as typed, the argument, and what it means
-    ("--task", "task", "what to fine-tune for: " + ", ".join(TASKS)),
-    ("--eval-fraction", "eval_fraction", "without --eval, the part of the training file to hold out"),
+FINETUNE_OPTIONS = (  # the option, the argument, and the help text
+    ("--task", "task", "the task: " + ", ".join(TASKS)),
+    ("--eval-fraction", "eval_fraction", "without --eval, the fraction of the training file to hold out"),
     ("--overwrite", "overwrite", "replace the model that an earlier run left in the output directory"),
-    ("--lora", "lora", "train adapters of this rank, such as 8, and the head, not the model; 0 trains the model"),
-    ("--epochs", "num_train_epochs", "how often each text is seen"),
-    ("--batch-size", "per_device_train_batch_size", "texts that go through the model at a time"),
-    ("--gradient-accumulation-steps", "gradient_accumulation_steps", "batches to a step, to act as one large batch"),
+    ("--lora", "lora", "train LoRA adapters of this rank, such as 8, and the head; 0 trains the whole model"),
+    ("--epochs", "num_train_epochs", "the number of passes over the training examples"),
+    ("--batch-size", "per_device_train_batch_size", "examples in a batch"),
+    ("--gradient-accumulation-steps", "gradient_accumulation_steps", "batches accumulated for one optimiser step"),
     ("--lr", "learning_rate", "the highest learning rate, at the end of the warm-up"),
-    ("--warmup-ratio", "warmup_ratio", "the part of all steps in which the learning rate rises"),
-    ("--weight-decay", "weight_decay", "how much weights shrink, times the learning rate"),
-    ("--max-grad-norm", "max_grad_norm", "the norm that gradients are scaled down to"),
+    ("--warmup-ratio", "warmup_ratio", "the fraction of all steps in which the learning rate rises"),
+    ("--weight-decay", "weight_decay", "the weight decay, which the learning rate multiplies"),
+    ("--max-grad-norm", "max_grad_norm", "the norm to which larger gradients are scaled down"),
     (
         "--logging-steps",
         "logging_steps",
-        "steps to a record of loss and accuracy, their means; on a GPU more of them are faster",
+        "steps between records of mean loss and accuracy; on a GPU more steps are faster",
     ),
-    ("--metric-for-best-model", "metric_for_best_model", "which epoch is kept, by its evaluation, such as loss"),
-    ("--resume", "resume_from_checkpoint", "go on from a checkpoint: its directory, or true for the newest"),
-    ("--save-strategy", "save_strategy", "when to keep a checkpoint to go on from: no, epoch, steps or best"),
+    ("--metric-for-best-model", "metric_for_best_model", "the score that selects the epoch to keep, such as loss"),
+    ("--resume", "resume_from_checkpoint", "continue from a checkpoint: its directory, or true for the newest"),
+    ("--save-strategy", "save_strategy", "when to save a checkpoint for --resume: no, epoch, steps or best"),
     ("--seed", "seed", "the same seed gives the same run, bit for bit"),
-    ("--fp16", "fp16", "compute products in float16, with a loss scale: for GPUs"),
+    ("--fp16", "fp16", "compute products in float16, with loss scaling: for GPUs"),
     ("--bf16", "bf16", "compute products in bfloat16: for GPUs since 2020"),
-    ("--find-lr", "find_lr", "try learning rates first, and use the one at which the loss falls fastest"),
-    ("--zero-stage", "zero_stage", "1: of the ranks of mpiexec each keeps a share of the optimiser's state"),
+    ("--find-lr", "find_lr", "test learning rates first, and use the one at which the loss falls fastest"),
+    ("--zero-stage", "zero_stage", "1: shard the optimiser's state over the ranks of mpiexec"),
     (
         "--ignore-mismatched-sizes",
         "ignore_mismatched_sizes",
-        "begin weights of another shape anew, such as another task's head",
+        "initialise weights of another shape anew, such as another task's head",
     ),
 )
 
 
 TASK_OPTIONS: tuple[tuple[str, str, type, str], ...] = (  # those of the tasks, with their types
-    ("--text-column", "text_column", str, "where the texts are, if not in text or sentence"),
-    ("--label-column", "label_column", str, "where the labels are, if not in label"),
-    ("--max-length", "max_length", int, "tokens after which a text is cut (default: 128, or as in training)"),
+    ("--text-column", "text_column", str, "the column of texts, if not text or sentence"),
+    ("--label-column", "label_column", str, "the column of labels, if not label"),
+    ("--max-length", "max_length", int, "tokens to which texts are truncated (default: 128, or as in training)"),
     ("--problem-type", "problem_type", str, "single_label_classification, multi_label_classification or regression"),
     ("--scheme", "scheme", str, "the tags of entities that are given as spans: BIO (default) or BIOES"),
-    ("--doc-stride", "doc_stride", int, "tokens of a long context that its next window repeats (default: 128)"),
-    ("--max-answer-length", "max_answer_length", int, "the most tokens of an answer (default: 30)"),
-    ("--class-weights", "class_weights", str, "balanced, to weigh rare classes more"),
+    ("--doc-stride", "doc_stride", int, "tokens by which windows of a long context overlap (default: 128)"),
+    ("--max-answer-length", "max_answer_length", int, "the largest number of tokens of an answer (default: 30)"),
+    ("--class-weights", "class_weights", str, "balanced, to give rare classes more weight"),
     ("--balanced-sampling", "balanced_sampling", bool, "draw each class equally often"),
-    ("--image-column", "image_column", str, "where the names of pictures are, if not in image, path or file_name"),
-    ("--augmentation", "augmentation", str, "what training pictures go through, such as crop,flip,color, or none"),
-    ("--mlm-probability", "mlm_probability", float, "the part of the tokens that are masked (default: 0.15)"),
-    ("--whole-word-mask", "whole_word_mask", bool, "mask all pieces of a word together"),
-    ("--source-column", "source_column", str, "where the source texts are, if not in source"),
-    ("--target-column", "target_column", str, "where the target texts are, if not in target"),
-    ("--source-prefix", "source_prefix", str, "what to put before each source text"),
-    ("--max-target-length", "max_target_length", int, "the most tokens of a target text (default: 128)"),
+    ("--image-column", "image_column", str, "the column of pictures, if not image, path or file_name"),
+    ("--augmentation", "augmentation", str, "random changes of training pictures, such as crop,flip,color, or none"),
+    ("--mlm-probability", "mlm_probability", float, "the fraction of tokens to mask (default: 0.15)"),
+    ("--whole-word-mask", "whole_word_mask", bool, "mask all tokens of a word together"),
+    ("--source-column", "source_column", str, "the column of source texts, if not source"),
+    ("--target-column", "target_column", str, "the column of target texts, if not target"),
+    ("--source-prefix", "source_prefix", str, "the text to put before each source text"),
+    ("--max-target-length", "max_target_length", int, "tokens to which targets are truncated (default: 128)"),
     ("--num-beams", "num_beams", int, "beams of the search for a target text (default: 1)"),
 )
 DISTILL_OPTIONS = (  # besides those of finetune
@@ -97,11 +97,11 @@ DISTILL_OPTIONS = (  # besides those of finetune
 )
 ANSWER_OPTIONS: tuple[tuple[str, str, type, str], ...] = (  # of predict
     ("--aggregation-strategy", "aggregation_strategy", str, "of entities: first (default), simple, average, max"),
-    ("--handle-impossible-answer", "handle_impossible_answer", bool, "let the answer be none"),
-    ("--max-new-tokens", "max_new_tokens", int, "the most tokens to write"),
-    ("--do-sample", "do_sample", bool, "draw each token, instead of taking the likeliest"),
-    ("--temperature", "temperature", float, "with --do-sample: below 1 likelier tokens, above 1 more surprising ones"),
-    ("--seed", "seed", int, "with --do-sample: the same seed writes the same text"),
+    ("--handle-impossible-answer", "handle_impossible_answer", bool, "allow that there is no answer"),
+    ("--max-new-tokens", "max_new_tokens", int, "the largest number of tokens to generate"),
+    ("--do-sample", "do_sample", bool, "sample each token instead of taking the most probable one"),
+    ("--temperature", "temperature", float, "with --do-sample: below 1 for likelier tokens, above 1 for rarer ones"),
+    ("--seed", "seed", int, "with --do-sample: the same seed generates the same text"),
 )
 
 
@@ -118,10 +118,10 @@ SERVE_OPTIONS: tuple[tuple[str, str, str], ...] = (  # those of serve, and its l
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and return the exit status.
+    """Run a command and return its exit status.
 
-    It is 0, 1 if models or gradients differ, 2 for bad input (with one line that says what to type), or 130 if
-    interrupted.
+    The status is 0, 1 if models or gradients differ, 2 for bad input (after one line that says what to type), or 130
+    if the command was interrupted.
     """
     args = parser().parse_args(argv)
     try:
@@ -135,9 +135,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (ValueError, OSError, ImportError) as error:
-        told = " ".join([str(error), *getattr(error, "__notes__", ())]).split()  # a note names the item it was about
-        world().end(f"error: {as_typed(' '.join(told))}", 2)
-        print(f"minigrad: error: {as_typed(' '.join(told))}", file=sys.stderr)
+        words = " ".join([str(error), *getattr(error, "__notes__", ())]).split()  # a note may name the item
+        world().end(f"error: {as_typed(' '.join(words))}", 2)
+        print(f"minigrad: error: {as_typed(' '.join(words))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
         if world().rank == 0:
@@ -171,7 +171,7 @@ class Parser(ArgumentParser):
 
 
 def _nearest(word: str, known: Iterable[str]) -> str:
-    """What was probably meant, if anything is near."""
+    """A suggestion of the nearest known name, or "" if none is near."""
     return "".join(f"; the nearest is {name}" for name in get_close_matches(word, list(known), 1, 0.6))
 
 
@@ -191,18 +191,18 @@ def parser() -> ArgumentParser:
     command.add_argument(
         "student",
         metavar="STUDENT",
-        help="a model directory with the same tokenizer; or how many layers of the teacher it begins as, such as 3, or "
-        "which, such as 0,2,5",
+        help="a model directory with the same tokenizer; or the number of the teacher's layers to begin with, such as 3, "
+        "or their numbers, such as 0,2,5",
     )
     defaults = {name: parameter.default for name, parameter in signature(distill).parameters.items()}
     for option, name, meaning in DISTILL_OPTIONS:
-        told = f"{meaning} (default: {defaults[name]})"
-        command.add_argument(option, dest=name, default=SUPPRESS, metavar="X", type=float, help=told)
+        text = f"{meaning} (default: {defaults[name]})"
+        command.add_argument(option, dest=name, default=SUPPRESS, metavar="X", type=float, help=text)
     add_finetune_options(command, [row for row in FINETUNE_OPTIONS if row[1] not in ("lora", "find_lr")])
 
     command = commands.add_parser("predict", aliases=["generate"], help="answer with a fine-tuned model")
     command.set_defaults(run=run_predict)
-    command.add_argument("model_dir", metavar="DIR", help="what finetune wrote")
+    command.add_argument("model_dir", metavar="DIR", help="the output directory of finetune")
     command.add_argument("texts", metavar="TEXT", nargs="*", help="a sentence, in quotes")
     command.add_argument(
         "--file",
@@ -210,8 +210,8 @@ def parser() -> ArgumentParser:
         help=".csv, .tsv, .jsonl or .json with a text column, or .txt with a text on each line",
     )
     command.add_argument("--output", metavar="FILE", help="a new .jsonl file for the answers, instead of the screen")
-    command.add_argument("--top-k", metavar="N", type=int, help="answers to show for each (default: 3 labels, or 1)")
-    command.add_argument("--context", metavar="TEXT", help="what questions are about, or a file with it")
+    command.add_argument("--top-k", metavar="N", type=int, help="answers for each input (default: 3 labels, or 1)")
+    command.add_argument("--context", metavar="TEXT", help="the text that questions are about, or a file with it")
     command.add_argument(
         "--task", metavar="X", help="what the model was fine-tuned for, if its config.json does not say"
     )
@@ -241,9 +241,9 @@ def parser() -> ArgumentParser:
 
     command = commands.add_parser("evaluate", help="score a fine-tuned model on a file of labelled examples")
     command.set_defaults(run=run_evaluate)
-    command.add_argument("model_dir", metavar="DIR", help="what finetune wrote")
+    command.add_argument("model_dir", metavar="DIR", help="the output directory of finetune")
     command.add_argument("--file", metavar="FILE", required=True, help="examples, as for finetune --eval")
-    command.add_argument("--output", metavar="FILE", help="a new .json file for the scores, too")
+    command.add_argument("--output", metavar="FILE", help="a new .json file for the scores")
     command.add_argument("--batch-size", metavar="N", type=int, default=64, help="examples at a time (default: 64)")
     command.add_argument(
         "--task", metavar="X", help="what the model was fine-tuned for, if its config.json does not say"
@@ -283,7 +283,7 @@ def parser() -> ArgumentParser:
         help="an entry of the family's configuration, such as hidden_size=64; may be given several times",
     )
     command.add_argument(
-        "--dtype", choices=("float64", "float32"), help="what to compute in (default: float64 where it can be)"
+        "--dtype", choices=("float64", "float32"), help="the dtype of the comparison (default: float64 if possible)"
     )
     command.add_argument("--json", metavar="FILE", help="write every comparison to a file")
     command.add_argument("--html", metavar="FILE", help="write a page with every comparison")
@@ -314,40 +314,42 @@ def parser() -> ArgumentParser:
     command.add_argument(
         "--inputs",
         metavar="SHAPES",
-        help='what to draw its inputs as: "3,4 4" is a 3 × 4 and a vector of 4; '
-        "by default what stands in the function's own example_inputs",
+        help='the shapes of its inputs: "3,4 4" is a 3 × 4 matrix and a vector of 4; '
+        "by default those of the function's example_inputs",
     )
-    command.add_argument("--order", metavar="N", type=int, default=2, help="up to which derivative (default: 2)")
+    command.add_argument("--order", metavar="N", type=int, default=2, help="the highest derivative (default: 2)")
     command.add_argument(
         "--seed", metavar="N", type=int, default=0, help="random seed of the inputs and directions (default: 0)"
     )
     command.add_argument(
-        "--mutation", action="store_true", help="check the checker: plant mistakes, print how many it finds"
+        "--mutation", action="store_true", help="test the checker: plant mistakes and print how many it finds"
     )
 
-    command = commands.add_parser("verify-resume", help="prove that a run can stop and go on, bit for bit")
+    command = commands.add_parser("verify-resume", help="verify that a resumed run equals an uninterrupted one exactly")
     command.set_defaults(run=run_verify_resume)
-    command.add_argument("directory", metavar="DIR", help="what finetune wrote")
-    command.add_argument("--trainer", metavar="MODULE:FUNCTION", help="what makes your Trainer for an output directory")
-    command.add_argument("--steps", metavar="N", type=int, default=3, help="N and N more are held to 2 N (default: 3)")
+    command.add_argument("directory", metavar="DIR", help="the output directory of finetune")
+    command.add_argument("--trainer", metavar="MODULE:FUNCTION", help="a function of a directory that makes a Trainer")
+    command.add_argument(
+        "--steps", metavar="N", type=int, default=3, help="compare N steps and N resumed ones with 2 N (default: 3)"
+    )
     command.add_argument(
         "--kills", metavar="N", type=int, default=0, help="then kill it N times at random moments (default: 0)"
     )
 
     command = commands.add_parser(
-        "doctor", help="tell what this machine can compute with, and what to type for the rest"
+        "doctor", help="list the devices and libraries of this machine, and how to install what is missing"
     )
     command.set_defaults(run=run_doctor)
     return whole
 
 
 def add_finetune_options(command: ArgumentParser, rows: Iterable[tuple[str, str, str]]) -> None:
-    """The options of a command that fine-tunes a model; `rows` are those of FINETUNE_OPTIONS that it has."""
+    """Add the options of a command that fine-tunes a model; `rows` are those of FINETUNE_OPTIONS that it has."""
     command.add_argument(
-        "--train", metavar="FILE", required=True, help="examples: .csv, .tsv, .jsonl or .json with a text and a label"
+        "--train", metavar="FILE", required=True, help="examples, such as a .csv with a text and a label column"
     )
     command.add_argument(
-        "--eval", metavar="FILE", help="the same, for evaluation; by default a part of the training file"
+        "--eval", metavar="FILE", help="evaluation examples; by default a part of the training file"
     )
     command.add_argument(
         "--output", metavar="DIR", required=True, help="a new directory for the model, its scores and pictures"
@@ -357,7 +359,7 @@ def add_finetune_options(command: ArgumentParser, rows: Iterable[tuple[str, str,
         metavar="PATTERN",
         action="append",
         default=[],
-        help="what not to train, such as 'bert.embeddings.**'; may be given several times",
+        help="parameters to freeze, such as 'bert.embeddings.**'; may be given several times",
     )
     defaults = finetune_defaults(task_class(DEFAULT)())
     for option, name, meaning in rows:
@@ -372,20 +374,20 @@ def add_finetune_options(command: ArgumentParser, rows: Iterable[tuple[str, str,
             meaning += f" (default: {default})"
         command.add_argument(option, dest=name, default=SUPPRESS, help=meaning, **given)
         others = {f"--{name.replace('_', '-')}", *(["--num-epochs"] if option == "--epochs" else [])} - {option}
-        if others:  # what users of Hugging Face type
+        if others:  # Hugging Face's names
             command.add_argument(*others, dest=name, default=SUPPRESS, help=SUPPRESS, **given)
     add_task_options(command)
 
 
 def add_task_options(command: ArgumentParser) -> None:
-    """The options of all tasks; which of them a task has is looked up by `task_options`."""
+    """Add the options of all tasks; `task_options` checks which of them a task has."""
     for option, name, kind, meaning in TASK_OPTIONS:
         given: dict[str, Any] = {"action": "store_true"} if kind is bool else {"metavar": "X", "type": kind}
         command.add_argument(option, dest=name, default=SUPPRESS, help=meaning, **given)
 
 
 def task_options(kind: type[Task], given: dict[str, Any]) -> dict[str, Any]:
-    """The options of a task among those that were typed.  Raises ValueError for those of other tasks."""
+    """The options of a task among those that were typed.  Raises ValueError for an option of another task."""
     for option, name, _, _ in TASK_OPTIONS:
         if name in given and name not in kind.options():
             own = [option for option, name, _, _ in TASK_OPTIONS if name in kind.options()]
@@ -410,7 +412,7 @@ def run_distill(args: Namespace) -> None:
 
 
 def finetune_defaults(task: Task) -> dict[str, Any]:
-    """What the options of finetune mean for a task where they are not given."""
+    """The defaults of finetune's options for a task."""
     defaults = {name: parameter.default for name, parameter in signature(finetune).parameters.items()}
     return defaults | {field.name: field.default for field in fields(TrainingArguments)} | defaults_of(task)
 
@@ -427,7 +429,7 @@ def run_predict(args: Namespace) -> None:
     options = kind.answer_options | {name: given[name] for name in kind.answer_options if given.get(name) is not None}
     options = {name: value for name, value in options.items() if value is not None}
     if args.context and args.file:
-        raise ValueError("--context is for questions that are typed, and --file has its own: leave out one of them")
+        raise ValueError("--context is for questions that are typed, but --file has its own: leave out one of them")
     if "context" in kind.answer_options and args.texts:
         options["context"] = context_of(args.context)
     examples = task.read(args.file, labelled=False) if args.file else task.examples(list(args.texts), **options)
@@ -502,12 +504,12 @@ def run_serve(args: Namespace) -> None:
 
 
 def context_of(given: str | None) -> str:
-    """What questions are about: a text as it was typed, or that of a file.
+    """The context of questions: the text that was typed, or the content of a file.
 
-    What looks like the name of a file, one word with a slash or the ending of a text file, is not taken for a text.
+    A single word with a slash or the ending of a text file is always taken for the name of a file.
     """
     if not given or not given.strip():
-        raise ValueError("there is no context; expected what the question is about: add --context TEXT or FILE")
+        raise ValueError("there is no context for the question: add --context TEXT or FILE")
     from .tasks.language_modeling import ENDINGS
 
     path = Path(given)
@@ -545,12 +547,12 @@ def check_new(output: Path | None) -> None:
 
 
 def kind_of(args: Namespace) -> type[Task]:
-    """The task that is named, or that the model of a command was fine-tuned for."""
+    """The task given by --task, or the one that the model was fine-tuned for."""
     return task_class(args.task) if args.task else task_of(args.model_dir)
 
 
 def pipeline_for(args: Namespace) -> Pipeline:
-    """The pipeline of the model of a command, with the options of its task."""
+    """The pipeline of a command's model, with the options of its task."""
     kind = kind_of(args)
     return pipeline(kind.name, args.model_dir, **task_options(kind, vars(args)))
 
@@ -600,7 +602,7 @@ def run_doctor(args: Namespace) -> None:
 
 
 def as_typed(message: str) -> str:
-    """A message with command-line options in place of the Python arguments that it names."""
+    """A message with command-line options in place of Python arguments."""
     again = "type finetune(..., resume_from_checkpoint=True)", "add --resume true to the same command"
     message = message.replace(*again)
     tables = (FINETUNE_OPTIONS, DISTILL_OPTIONS, TASK_OPTIONS, ANSWER_OPTIONS, SERVE_OPTIONS[2:])

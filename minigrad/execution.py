@@ -20,9 +20,7 @@ class Mode(NamedTuple):
     on: bool = True  # whether the tape records
     kernels: bool = True  # whether ops may use fused kernels
     given: Callable[[Any, tuple], tuple] = lambda op, inputs: inputs  # the inputs to use instead of those given
-    note: Callable[..., None] = lambda node, op, inputs, options, y: (
-        None
-    )  # after each op; node is None off the tape
+    note: Callable[..., None] = lambda node, op, inputs, options, y: None  # called after each op; node may be None
     writes: Callable[[Any], None] = stamp  # called before an array is written in place
     draws: Callable[[Any, Any], Any] = lambda rng, generator: generator  # called before random numbers are drawn
 

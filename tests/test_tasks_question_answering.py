@@ -187,7 +187,7 @@ def test_the_command_line(base, tmp_path, capsys, monkeypatch):
     rows = [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
     assert len(rows) == 60 and set(rows[0]) == {"id", "question", "score", "start", "end", "answer"}
     assert main(["predict", "out", "the oven"]) == 2
-    assert "there is no context; expected what the question is about: add --context" in capsys.readouterr().err
+    assert "there is no context for the question: add --context" in capsys.readouterr().err
 
 
 @pytest.mark.slow

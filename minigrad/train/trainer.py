@@ -47,40 +47,41 @@ class Trainer(Evaluator):
     """Trains any Module that returns a loss, saves checkpoints, and resumes from them as if it had never stopped.
 
     Args:
-        model: called with the entries of a batch by name (those of a tuple by position), it returns `loss`, the mean
-            over the labels that count, and `logits`, as attributes, as a dict, or as a tuple in that order.
-        args: how to train; by default `TrainingArguments()`.
+        model: a Module that is called with the entries of a batch by name (those of a tuple by position) and returns
+            `loss`, the mean over the labels that are not ignored, and `logits`: as attributes, a dict, or a tuple.
+        args: the training arguments; by default `TrainingArguments()`.
         train_dataset, eval_dataset: datasets of dicts with a `label` (a class number, a float, a vector, or a class
             number for each token), of tuples of arrays, the last of which is the label, or of arrays; `eval_dataset`
             may be a dict of datasets.
-        data_collator: makes a batch from a list of items; by default dicts are padded by a `DataCollatorWithPadding`
-            with the tokenizer's padding token and side, or else with the model's own token, and tuples and arrays are
-            stacked.
+        data_collator: a function that makes a batch from a list of items; by default dicts are padded by a
+            `DataCollatorWithPadding` with the tokenizer's padding token and side, or else with the model's own token,
+            and tuples and arrays are stacked.
         processing_class (or tokenizer): saved with the model, so that the directory is complete.
-        compute_metrics: makes a dict of scores from an `EvalPrediction` (predictions, label_ids).  Without it, if
-            labels are classes, the scores are accuracy, macro-F1 and the confusion matrix.
+        compute_metrics: a function that makes a dict of scores from an `EvalPrediction` (predictions, label_ids).
+            Without it, if labels are classes, the scores are accuracy, macro-F1 and the confusion matrix.
         callbacks: `TrainerCallback`s, classes of them, or functions that are called with every record as it is made.
         optimizers: (optimizer, schedule) to use instead of those that `args` name; either may be None.
         preprocess_logits_for_metrics: a function of (logits, labels) that returns what to keep for `compute_metrics`.
-        loss_fn: for a model that returns no loss: loss_fn(the model's output for a batch without its labels, labels),
-            a mean over the labels; or, if it takes `num_items_in_batch`, a sum over them divided by that number.
-        model_init: makes the model, if none is given, and the model of each trial of a `hyperparameter_search`:
-            model_init(), or model_init(trial), where trial is None for the first model.
-        plan: a `Plan` of the run: at which steps the learning rate, the frozen parameters and the model's settings
-            change.
+        loss_fn: the loss of a model that returns none: loss_fn(the model's output for a batch without its labels,
+            labels), a mean over the labels or, if it takes `num_items_in_batch`, a sum divided by that number.
+        model_init: a function that makes the model, if none is given, and the model of each trial of a
+            `hyperparameter_search`: model_init(), or model_init(trial), where trial is None for the first model.
+        plan: a `Plan` of the run, with the steps at which the learning rate, the frozen parameters and the model's
+            settings change.
 
     `state.log_history`, or `history` for short, lists the records, and `best` is that of the best evaluation.  A record
-    of steps has loss, accuracy (where labels are classes), learning_rate, grad_norm, epoch and step: loss and accuracy
-    are means over the steps since the last one.  With fp16 it has a `loss_scale`, too; its `grad_norm` is None if that
-    was too large and the step was left out.  An evaluation during training also tells `train_loss` and
+    of steps has loss, accuracy (if labels are classes), learning_rate, grad_norm, epoch and step; loss and accuracy are
+    means over the steps since the previous record.  With fp16 it also has `loss_scale`, and its `grad_norm` is None if
+    the gradients overflowed and the step was skipped.  An evaluation during training also reports `train_loss` and
     `train_accuracy`, the means over the epoch so far.
 
-    On a GPU the numbers that steps report stay there until a step is logged or an epoch ends, and are then copied to
-    the host at once; no other step waits for the GPU.  (With fp16 every step copies once: see `GradScaler.step`.)
+    On a GPU the numbers that steps report stay on the device until a step is logged or an epoch ends, and are then
+    copied to the host together; no other step waits for the GPU.  (With fp16 every step copies once: see
+    `GradScaler.step`.)
 
     Raises:
         TypeError: the model is not a Module.
-        ValueError: a dataset is empty, or its items and the model do not fit together.
+        ValueError: a dataset is empty, or its items do not match the model.
     """
 
     def __init__(
@@ -108,7 +109,7 @@ class Trainer(Evaluator):
                 f"model is a {type(model).__name__}; expected a Module, such as a model of minigrad.pretrained"
             )
         if isinstance(model, PretrainedModel):
-            model.update_config()  # for a head replaced by hand; refuses a model that could not be loaded again
+            model.update_config()  # in case a head was replaced; raises if the model could not be loaded again
         self.args = args = TrainingArguments() if args is None else args
         self.model, self.train_dataset, self.eval_dataset = model, train_dataset, eval_dataset
         self.processing_class = tokenizer if processing_class is None else processing_class
@@ -173,8 +174,9 @@ class Trainer(Evaluator):
     def train(self, resume_from_checkpoint: bool | str | os.PathLike | None = None) -> TrainOutput:
         """Train, from the beginning or from a checkpoint.
 
-        All random numbers, those of dropout included, depend on `args.seed`.  Ctrl-C and SIGTERM finish the step, save
-        a checkpoint, and end the run with KeyboardInterrupt or SystemExit, whose message says how to resume.
+        All random numbers, including those of dropout, depend on `args.seed`.  After Ctrl-C or SIGTERM the step is
+        finished, a checkpoint is saved, and KeyboardInterrupt or SystemExit is raised with a message that says how to
+        resume.
 
         Args:
             resume_from_checkpoint: the directory of a checkpoint, or True for the newest complete one in
@@ -184,12 +186,12 @@ class Trainer(Evaluator):
             The number of steps, the mean training loss, and the metrics of the run.
 
         Raises:
-            ValueError: no parameter is left to train, the gradients are not finite, there is no checkpoint to resume
-                from, or it belongs to another model or other arguments; nothing has been changed then.
+            ValueError: no parameter is left to train, the gradients are not finite, or there is no checkpoint to resume
+                from, or that of another model or other arguments; in the last case nothing is changed.
             OSError: a checkpoint cannot be written.  Earlier ones are kept.
 
         Gradients that are not finite never reach the weights, except on a GPU in a step that is not logged: there the
-        error is raised at the next step that is logged, or at the end of the epoch, but before a model is saved.
+        error is raised at the next logged step or at the end of the epoch, before a model is saved.
         """
         self.first_batch("train_dataset", self.train_dataset)
         source = run.source(self, resume_from_checkpoint)
@@ -245,7 +247,7 @@ class Trainer(Evaluator):
                 self.act()
                 self.model.train()
                 if interruption.signal is not None:
-                    return  # in the middle of the epoch, whose position the checkpoint keeps
+                    return  # in the middle of the epoch; the checkpoint stores the position in it
                 if self.control.should_epoch_stop or self.is_over():
                     break
         self.loader.end_pass()
@@ -293,7 +295,7 @@ class Trainer(Evaluator):
         self.event("on_step_end")
 
     def reduce_trained(self) -> None:
-        """Have the gradients of what is trained now summed over all ranks."""
+        """Arrange for the gradients of the parameters that are trained now to be summed over all ranks."""
         if self.world.size == 1:
             return
         trained = [p for p in self.model.parameters() if p.requires_grad]
@@ -348,7 +350,7 @@ class Trainer(Evaluator):
         return run.save(self)
 
     def finish(self, seconds: float, steps: int) -> TrainOutput:
-        """Load the best model, if asked for, and log the metrics of the run."""
+        """Load the best model, if `load_best_model_at_end` is set, and log the metrics of the run."""
         self.model.eval()
         if self.args.load_best_model_at_end and self.state.best_model_checkpoint:
             best = Path(self.args.output_dir) / Path(self.state.best_model_checkpoint).name
@@ -386,7 +388,8 @@ class Trainer(Evaluator):
                 {"learning_rate": trial.suggest_float("learning_rate", 1e-5, 1e-3, log=True)}; by default Hugging
                 Face's space of learning rate, epochs, seed and batch size.
             compute_objective: a function from the metrics of an evaluation to the number to compare; by default
-                `metric_for_best_model`, or else `eval_loss`, or with direction="maximize" the sum of the scores.
+                `metric_for_best_model` if that is set, otherwise `eval_loss`, or with direction="maximize" the sum of
+                the scores.
             n_trials: the number of trials, including those of earlier calls.
             direction: "minimize" or "maximize"; by default the one that suits the default objective, otherwise
                 "minimize".  It must not be the opposite of the direction in which `metric_for_best_model` improves.
@@ -428,14 +431,14 @@ class Trainer(Evaluator):
     def lr_find(
         self, min_lr: float = 1e-7, max_lr: float = 1.0, num_training: int = 100, early_stop_threshold: float = 4.0
     ) -> LearningRates:
-        """Train for `num_training` steps at rates that rise from `min_lr` to `max_lr`, and leave the model as it was.
+        """Train for `num_training` steps at rates that rise from `min_lr` to `max_lr`, then restore the model.
 
-        The suggestion is the rate at which the smoothed loss falls fastest (Smith 2017, section 3.3); use it as the
-        highest rate of a schedule: trainer.args.learning_rate = trainer.lr_find().suggestion.  The steps end early when
-        the smoothed loss is `early_stop_threshold` times its lowest.
+        The suggestion is the rate at which the smoothed loss falls fastest (Smith 2017, section 3.3).  Use it as the
+        highest rate of a schedule: trainer.args.learning_rate = trainer.lr_find().suggestion.  The test ends early when
+        the smoothed loss exceeds `early_stop_threshold` times its minimum.
 
         Returns:
-            `rates`, `losses`, `suggestion` (None if the loss falls nowhere) and `plot()`.
+            `rates`, `losses`, `suggestion` (None if the loss never falls) and `plot()`.
 
         Raises:
             ValueError: the rates or the number of steps are out of range, or an optimiser was given.
@@ -460,7 +463,7 @@ class Trainer(Evaluator):
         )
 
     def train_sampler(self) -> Sampler | None:
-        """Which items an epoch trains on; None for each of them once, at random.  A method to override."""
+        """The sampler of an epoch's items; None for each of them once, in random order.  Override it to change that."""
         return None
 
     def workers_for(self, dataset: Any) -> int:
