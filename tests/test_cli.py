@@ -182,7 +182,7 @@ def test_what_questions_are_about_is_a_text_or_a_file_that_is_there(tmp_path):
         with pytest.raises(FileNotFoundError, match=f"--context {name}: no such file; expected a text, or the name"):
             context_of(name)
     for nothing in (None, "", " "):
-        with pytest.raises(ValueError, match="there is no context; .* add --context TEXT or FILE"):
+        with pytest.raises(ValueError, match="there is no context for the question: add --context TEXT or FILE"):
             context_of(nothing)
 
 
