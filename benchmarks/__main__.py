@@ -37,7 +37,7 @@ WORKLOADS = (
     "peers",
 )
 ON_REQUEST = {"demo"}  # takes many minutes
-BUSY = 0.5  # programs waiting for a core, on average, above which figures are provisional
+BUSY = 0.5  # load average above which figures are marked as provisional
 
 
 def main() -> None:
@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def measured(asked: argparse.Namespace, with_loops: bool) -> str:
-    """The tables of the workloads, with compiled kernels or without, below what describes the machine."""
+    """A description of the machine, and the tables of the workloads, with compiled kernels or without."""
     from minigrad.backend.cpu import loops  # (not above: torch's process imports this file too)
 
     if not with_loops:
@@ -87,7 +87,7 @@ def measured(asked: argparse.Namespace, with_loops: bool) -> str:
 
 
 def description(threads: int) -> str:
-    """The machine, what else it was doing, the versions, and which BLAS and which kernels answer."""
+    """The machine and its load, the versions of libraries, and the BLAS and kernels in use."""
     info = Path("/proc/cpuinfo")
     found = re.search(r"model name\s*: (.*)", info.read_text()) if info.exists() else None
     from minigrad import doctor
@@ -104,7 +104,7 @@ def description(threads: int) -> str:
 
 
 def installed(package: str) -> str:
-    """Its name and version, or nothing."""
+    """A package's name and version; "" if it is not installed."""
     try:
         return f"{package} {version(package)}"
     except PackageNotFoundError:

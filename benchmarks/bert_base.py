@@ -1,6 +1,4 @@
-"""BERT of the published size looking at texts, eight of 128 tokens: one forward pass in evaluation, with random
-weights.
-"""
+"""A forward pass of BERT-base, with random weights, over eight texts of 128 tokens."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""A small convolutional network on pictures of 28 × 28: twice 3 × 3 convolution, ReLU and max pooling, then two linear
-layers.
+"""A training step of a small convolutional network on pictures of 28 × 28.
+
+It has twice a 3 × 3 convolution, ReLU and max pooling, then two linear layers.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""The demo as it is, and the demo with its fine-tuning done by torch + transformers: accuracy on the test texts, and
-time.
+"""The demo, and the demo with its fine-tuning done by torch and transformers: accuracy on the test texts, and time.
 
-`tutorials/demo.py` is run for both, so that the texts, the splits and the recipe are the same.  One run of each, one
-after the other; it takes many minutes.
+Both run `tutorials/demo.py`, so the texts, the splits and the recipe are the same.  Each runs once, one after the
+other, which takes many minutes.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ def with_torch() -> Iterator[Any]:
 
 
 def demo(finetune: Callable) -> Iterator[Any]:
-    """The demo's accuracy and the seconds of its fine-tuning; there is nothing to compare before it."""
+    """The demo's accuracy and the seconds of its fine-tuning; no numbers are compared before."""
     import minigrad.train
 
     seconds = 0.0
@@ -62,9 +61,7 @@ def finetune_with_torch(
     max_length: int,
     **arguments: Any,
 ) -> None:
-    """What `minigrad.train.finetune` does: the same batches in their order, groups, schedule, clipping, and best epoch
-    kept.
-    """
+    """Fine-tune as `minigrad.train.finetune` does: the same batches, groups, schedule, clipping and best epoch."""
     import torch
     from transformers import BertForSequenceClassification, get_linear_schedule_with_warmup, logging
 
@@ -127,7 +124,7 @@ def finetune_with_torch(
 
 
 def run(rounds: int = 1) -> list[Row]:
-    """Both, once, whatever `rounds` says."""
+    """Run both once; `rounds` is ignored."""
     with sides(with_minigrad, with_torch) as (ours, theirs):
         in_turns(ours, theirs, rounds=1, warm_up=0)
     (right, seconds), (torch_right, torch_seconds) = ours.result, theirs.result

@@ -1,6 +1,6 @@
-"""What compiled kernels cost a process that has just been started: its first steps, compiled anew and from disk.
+"""The first steps of a fresh process, with kernels compiled anew and loaded from disk, beside steps without kernels.
 
-Each is measured in processes of their own, beside the same without compiled kernels; the import of the package counts.
+Each case runs in processes of its own; the time includes the import of the package.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ STEPS = {  # the code that makes three steps, with the package's import
     "MLP": "from benchmarks import training, mlp; steps = training.with_minigrad('mlp', mlp.SIZES)",
     "MiniLM": "from benchmarks import minilm_step as m; steps = m.with_minigrad(m.Step({model!r}))",
 }
-GOALS = {"MLP": 3.0, "MiniLM": 15.0}  # seconds more when all is compiled
-FROM_DISK = 0.5  # and when it is there already
+GOALS = {"MLP": 3.0, "MiniLM": 15.0}  # seconds that compiling may add
+FROM_DISK = 0.5  # seconds that loading compiled kernels may add
 
 
 class Difference(Row):
-    """Two times; what was promised is how many seconds lie between them."""
+    """Two times, whose goal is a difference in seconds."""
 
     suffix = " s more"
 
@@ -35,7 +35,7 @@ class Difference(Row):
 
 
 def seconds(code: str, loops: bool, cache: str) -> float:
-    """Seconds that the code takes in a new process; without a `cache`, nothing is compiled yet."""
+    """Seconds that the code takes in a new process, with compiled kernels in `cache`, or an empty one."""
     timed = f"from time import perf_counter as now; start = now(); {code}; print(now() - start)"
     with TemporaryDirectory() as empty:
         env = {**os.environ, "MINIGRAD_LOOPS": "1" if loops else "0", "NUMBA_CACHE_DIR": cache or empty}

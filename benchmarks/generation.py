@@ -1,4 +1,4 @@
-"""GPT-2 small writes: greedy, one text, keys and values kept; in the published format and size, with random weights."""
+"""Greedy generation of one text by GPT-2 small, of the published size with random weights, with a cache."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .pairing import Row, in_turns, sides
 
 @dataclass
 class Writing:
-    """What both sides do."""
+    """The work of both sides."""
 
     directory: str
     prompt: int = 32  # tokens
@@ -54,7 +54,7 @@ def with_torch(given: Writing) -> Iterator[Any]:
 
 
 def writing(generate: Any) -> Iterator[Any]:
-    """The tokens, then the same again for each `next`."""
+    """Generate the tokens, and again for each `next`."""
     yield
     yield [float(token) for token in generate()[0]]
     while True:
@@ -63,7 +63,7 @@ def writing(generate: Any) -> Iterator[Any]:
 
 
 def products_alone(given: Writing) -> Iterator[None]:
-    """Every weight of the model times one vector, once a token: nothing that computes in float32 can write faster."""
+    """Every weight of the model times one vector for each token, a lower bound for generation in float32."""
     import numpy as np
 
     config, rng = given.config(), np.random.default_rng(0)

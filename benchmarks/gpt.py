@@ -1,4 +1,4 @@
-"""A small GPT (pre-norm, GELU, causal attention, a head of its own) learning to write, without dropout."""
+"""A training step of a small GPT (pre-norm, GELU, causal attention, an untied head), without dropout."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Everything that only a GPU can show, in one run of under ten minutes: `python -m benchmarks.gpu`.
+"""All checks that need a GPU, in one run of under ten minutes: `python -m benchmarks.gpu`.
 
-The tests on CuPy, on the real one; the kernels under compute-sanitizer; training steps beside torch's (gpu_steps.py).
-What was found is printed, and written to benchmarks/results/DATE-gpu.md.
+They are the tests on CuPy, the kernels under compute-sanitizer, and training steps beside torch's (gpu_steps.py).  The
+results are printed, and written to benchmarks/results/DATE-gpu.md.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from .gpu_steps import MODES, PRECISIONS, SIZES, Case, save_model, with_minigrad
 from .pairing import Row, Work, in_turns, shown, sides, table
 
 ROOT = Path(__file__).parent.parent
-MINUTES = 9  # after which nothing more is begun
+MINUTES = 9  # minutes after which no further case is started
 KERNELS = [f"tests/on_cupy/test_cupy_{name}.py" for name in ("kernels", "random")] + [
     "-k",
     "float32 or out_of_range or mask",
 ]
-TOLERANCES = {"float32": 1e-3, "TF32": 1e-2, "bfloat16": 5e-2}  # of three losses, each after a step on the last
+TOLERANCES = {"float32": 1e-3, "TF32": 1e-2, "bfloat16": 5e-2}  # of three losses, each after one more step
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m benchmarks.gpu", description=__doc__.partition("\n")[0])
     parser.add_argument("parts", nargs="*", metavar="part", help=f"{', '.join(PARTS)}; by default all")
     parser.add_argument(
-        "--tiny", action="store_true", help="models that are too small for their times to mean anything"
+        "--tiny", action="store_true", help="tiny models, to test the program; their times mean nothing"
     )
     parser.add_argument("--rounds", type=int, default=5, help="how many pairs to measure (default: 5)")
     parser.add_argument(
@@ -66,12 +66,12 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def tests(asked: argparse.Namespace) -> str:
-    """The last line of what pytest has to say of tests/on_cupy."""
+    """The last line of pytest's report on tests/on_cupy."""
     return outcome([sys.executable, "-m", "pytest", "-q", "tests/on_cupy"], 240)
 
 
 def sanitizer(asked: argparse.Namespace) -> str:
-    """The kernels' tests under each of compute-sanitizer's tools, every array in an allocation of its own."""
+    """The tests of the kernels under each of compute-sanitizer's tools, with every array allocated separately."""
     if not shutil.which("compute-sanitizer"):
         return "compute-sanitizer is not installed: it comes with the CUDA toolkit."
     program = (
@@ -85,7 +85,7 @@ def sanitizer(asked: argparse.Namespace) -> str:
 
 
 def outcome(command: list[str], seconds: int) -> str:
-    """The last line a command prints, and whether all was well; it is stopped after so many seconds."""
+    """Whether a command succeeded, and the last line it printed; it is stopped after `seconds`."""
     try:
         done = subprocess.run(
             command, cwd=ROOT, env={**os.environ, "MINIGRAD_GPU": "1"}, capture_output=True, text=True, timeout=seconds
@@ -124,7 +124,7 @@ def speed(asked: argparse.Namespace) -> str:
 
 
 def torch_on_gpu() -> bool | str:
-    """Whether there is a torch to compare with, or why not."""
+    """True if torch can use the GPU, or else the reason why not."""
     for name in ("torch", "transformers"):
         if importlib.util.find_spec(name) is None:
             return f"{name} is not installed: minigrad alone, with nothing to compare it with"
@@ -138,7 +138,7 @@ def torch_on_gpu() -> bool | str:
 
 @contextmanager
 def paired(case: Case, torch: bool) -> Iterator[list[Any]]:
-    """Both libraries, each in a process of its own; or minigrad alone, in this one."""
+    """Both libraries, each in a process of its own, or only minigrad, in this process."""
     if not torch:
         yield [Here(with_minigrad, case)]
     else:
@@ -147,7 +147,7 @@ def paired(case: Case, torch: bool) -> Iterator[list[Any]]:
 
 
 class Here:
-    """A work in this process, to be called as a Side is."""
+    """A work in this process, with the interface of a Side."""
 
     def __init__(self, work: Work, *given: Any):
         self.units = work(*given)
@@ -161,7 +161,7 @@ class Here:
 
 
 class Alone(Row):
-    """A line with nothing to compare with."""
+    """A row without a comparison."""
 
     def cells(self) -> list[str]:
         return [self.workload, shown(median(self.ours), self.unit), *[""] * 5]

@@ -1,6 +1,4 @@
-"""Training steps on a GPU, in both libraries: a stack of GPT's blocks, BERT, ResNet-50; dropout off, so that both do
-the same.
-"""
+"""Training steps on a GPU in both libraries: a stack of GPT's blocks, BERT, ResNet-50, without dropout."""
 
 from __future__ import annotations
 
@@ -26,14 +24,14 @@ TINY_RESNET = dict(embedding_size=4, hidden_sizes=[8, 8, 8, 16], depths=[1, 1, 1
 
 @dataclass
 class Case:
-    """What both sides do: forward, backward, clipping of the gradients, AdamW."""
+    """The work of both sides: forward, backward, clipping of the gradients, AdamW."""
 
     workload: str
     precision: str
     directory: str  # where `save_model` put the pretrained model
     tiny: bool = False
     device: str = "cuda"
-    steps: int = 1  # in a unit of work, after which the host waits for the device
+    steps: int = 1  # per unit of work, after which the host waits for the device
 
     def __post_init__(self):
         self.sizes = SIZES[self.workload][self.tiny]
@@ -42,7 +40,7 @@ class Case:
         return f"{self.workload} ({', '.join(f'{name} {n}' for name, n in self.sizes.items())}), {self.precision}"
 
     def data(self) -> tuple[Any, Any]:
-        """Numbers for the blocks, ids of tokens for BERT, pictures for ResNet; and labels."""
+        """The inputs (floats for the blocks, token ids for BERT, pictures for ResNet) and the labels."""
         import numpy as np
 
         rng, n = np.random.default_rng(0), self.sizes["batch"]
@@ -56,7 +54,7 @@ class Case:
 
 
 def save_model(case: Case) -> None:
-    """Put the pretrained model that both sides load, with weights drawn by chance, into the case's directory."""
+    """Save the model that both sides load, with random weights, to the case's directory."""
     from minigrad.pretrained import (
         BertConfig,
         BertForSequenceClassification,
@@ -191,8 +189,9 @@ def training(
     wait: Callable[[], None],
     recorded: Callable,
 ) -> Iterator[Any]:
-    """The losses of three steps; then in turns units of steps in each of the MODES, which yield why not, where one
-    cannot be.
+    """Yield the losses of three steps, then run units of steps in each of the MODES in turns.
+
+    A mode that cannot run yields the reason.
     """
     yield
     losses = []
@@ -206,7 +205,7 @@ def training(
     try:
         replay, _kept = recorded(gradients, optimizer.zero_grad)
         static = [p.grad for p in parameters]
-    except Exception as error:  # whatever keeps it from being recorded is a finding
+    except Exception as error:  # the reason why it cannot be recorded is part of the result
         why_not = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
     while True:
         for _ in range(case.steps):
@@ -217,7 +216,7 @@ def training(
         yield None
         for _ in range(0 if why_not else case.steps):
             replay()
-            for p, g in zip(parameters, static):  # where the graph leaves them
+            for p, g in zip(parameters, static):  # the gradients' fixed addresses in the graph
                 p.grad = g
             finish()
         wait()
@@ -225,17 +224,16 @@ def training(
 
 
 def recorded_by_cupy(gradients: Callable[[], Any], forget: Callable[[], None]) -> tuple[Callable[[], None], Any]:
-    """`gradients` as a CUDA graph: what runs it again, and what must be kept as long.
+    """`gradients` recorded as a CUDA graph: a function that replays it, and the objects that must live as long.
 
-    Only forward and backward: AdamW tells its kernel by how much to correct its means, which in a graph would stay the
-    same.
+    The optimiser's step is not recorded: AdamW passes its bias corrections to the kernel, and a graph would fix them.
     """
     import cupy
 
     pool, stream = cupy.cuda.MemoryPool(), cupy.cuda.Stream(non_blocking=True)
     cupy.cuda.Device().synchronize()
-    with cupy.cuda.using_allocator(pool.malloc), stream:  # memory that nobody else is given
-        for _ in range(2):  # the first time kernels are compiled
+    with cupy.cuda.using_allocator(pool.malloc), stream:  # memory that is not reused by others
+        for _ in range(2):  # the first pass compiles kernels
             gradients()
             forget()
         stream.synchronize()
@@ -249,7 +247,7 @@ def recorded_by_cupy(gradients: Callable[[], Any], forget: Callable[[], None]) -
         graph = stream.end_capture()
 
     def replay() -> None:
-        stream.wait_event(cupy.cuda.get_current_stream().record())  # the optimiser's step before
+        stream.wait_event(cupy.cuda.get_current_stream().record())  # wait for the previous optimiser step
         graph.launch(stream)
         cupy.cuda.get_current_stream().wait_event(stream.record())
 

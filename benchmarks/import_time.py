@@ -1,4 +1,4 @@
-"""What `import minigrad` costs beside the `import numpy` that it contains, each in a fresh interpreter."""
+"""The time of `import minigrad` beside that of `import numpy`, which it includes, each in a fresh interpreter."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .pairing import Row, in_turns
 
 
 def seconds(module: str, cache: str) -> float:
-    """Seconds that one import statement takes with compiled files in `cache`, without the interpreter's start."""
+    """Seconds of one import statement with compiled files in `cache`, without the start of the interpreter."""
     code = f"from time import perf_counter as now; start = now(); import {module}; print(now() - start)"
     env = {**os.environ, "PYTHONPYCACHEPREFIX": cache, "PYTHONDONTWRITEBYTECODE": ""}
     return float(

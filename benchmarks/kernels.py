@@ -9,7 +9,7 @@ from .pairing import Row, in_turns, sides
 from .training import Library, minigrad, torch
 
 HEADING = "Compiled kernels, each alone"
-CASES: dict[str, tuple[Callable[..., Any], tuple]] = {  # the op in the words of both libraries, and its inputs' shapes
+CASES: dict[str, tuple[Callable[..., Any], tuple]] = {  # the op, by shared names, and its inputs' shapes
     "layer norm 2048 × 384": (lambda F, x, w, b: F.layer_norm(x, w.shape, w, b), ((2048, 384), (384,), (384,))),
     "RMS norm 2048 × 384": (lambda F, x, w: F.rms_norm(x, w.shape, w), ((2048, 384), (384,))),
     "SiLU 2048 × 1024": (lambda F, x: F.silu(x), ((2048, 1024),)),
@@ -39,7 +39,7 @@ CASES: dict[str, tuple[Callable[..., Any], tuple]] = {  # the op in the words of
         )
     },
 }
-LABELLED = {  # of whole numbers as well
+LABELLED = {  # ops that also take integers
     "cross-entropy 1024 × 8000": (lambda F, x, ids: F.cross_entropy(x, ids), (1024, 8000), (1024,), 8000),
     "embedding 30000 × 384, 2048 ids": (lambda F, w, ids: F.embedding(ids, w), (30000, 384), (2048,), 30000),
 }
@@ -59,7 +59,7 @@ def with_torch(case: str) -> Iterator[Any]:
 
 
 def work(lib: Library, case: str) -> Iterator[Any]:
-    """Yield after each forward and backward pass, or step, on drawn numbers."""
+    """Yield after each forward and backward pass, or optimiser step, on random numbers."""
     import numpy as np
 
     rng = np.random.default_rng(0)

@@ -1,6 +1,4 @@
-"""One layer forward and backward, gradients of input and weights: convolutions as in ResNet and MobileNet, LSTM,
-Transformer.
-"""
+"""Single layers, forward and backward: convolutions as in ResNet and MobileNet, pooling, norms, LSTM, Transformer."""
 
 from __future__ import annotations
 
@@ -10,7 +8,7 @@ from typing import Any
 from .pairing import Row, in_turns, sides
 from .training import draw
 
-# What to call it, the layer's name in both libraries, its arguments and options, and the shape of its input.
+# The title, the layer's name in both libraries, its arguments and options, and the shape of its input.
 CASES = [
     ("conv 3 × 3, 64 → 64", "Conv2d", (64, 64, 3), {"padding": 1}, (8, 64, 56, 56)),
     ("conv 3 × 3 stride 2, 128 → 128", "Conv2d", (128, 128, 3), {"stride": 2, "padding": 1}, (8, 128, 28, 28)),

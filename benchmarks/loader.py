@@ -1,9 +1,8 @@
-"""How long training waits for pictures: `python -m benchmarks.loader` feeds ResNet-50 from folders of photographs.
+"""The time that training waits for pictures: `python -m benchmarks.loader` feeds ResNet-50 from folders of photographs.
 
 JPEG files of 500 × 375 are written into class folders of a temporary directory; each is read, cropped and resized to
-224 × 224, flipped, changed in its colours and normalised, in the loader's threads, while ResNet-50 takes training steps
-on the batches before.  The first batch, for which there is nothing to do meanwhile, is not counted.  The goal is to
-wait at most 5 % of the time.
+224 × 224, flipped, jittered in colour and normalised, in the loader's threads, while ResNet-50 takes training steps on
+earlier batches.  The wait for the first batch is not counted.  The goal is to wait at most 5 % of the time.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ GOAL = 0.05
 
 
 def write_photographs(directory: Path, number: int, classes: int = 4) -> None:
-    """Photographs of a kind: smooth shapes with the noise of a camera, as JPEGs in a folder for each class."""
+    """Write artificial photographs, smooth shapes with noise, as JPEGs in a folder for each class."""
     from PIL import Image
 
     rng = np.random.default_rng(0)
@@ -36,7 +35,7 @@ def write_photographs(directory: Path, number: int, classes: int = 4) -> None:
 
 
 def measure(pictures: int, batch_size: int, workers: int) -> tuple[float, float, float]:
-    """Seconds of waiting, of all steps, and of making one picture alone."""
+    """Seconds of waiting, of all steps, and of preparing one picture by itself."""
     from minigrad.data import DataCollatorWithPadding, DataLoader, read_images
     from minigrad.data import image_transforms as T
     from minigrad.optim import SGD
@@ -89,7 +88,7 @@ def main() -> None:
         share = waited / total
         print(
             f"{workers} workers: {asked.pictures} pictures in {total:.1f} s, of which {waited:.2f} s waiting "
-            f"({share:.1%}; the goal is {GOAL:.0%}); a picture alone takes {1000 * alone:.1f} ms"
+            f"({share:.1%}; the goal is {GOAL:.0%}); one picture by itself takes {1000 * alone:.1f} ms"
         )
 
 

@@ -1,4 +1,4 @@
-"""Loading a BERT of the published size, 438 MB of float32 in one safetensors file that is in the system's cache."""
+"""Loading BERT-base, 438 MB of float32 in one safetensors file, which is in the page cache."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from .pairing import Row, in_turns, sides
 
-PAGE = 1024  # float32 numbers in a page of memory
+PAGE = 1024  # float32 numbers in a memory page
 
 
 def minigrad_arrays(directory: str, look: bool) -> Iterator[Any]:
@@ -19,7 +19,7 @@ def minigrad_arrays(directory: str, look: bool) -> Iterator[Any]:
 
 
 def torch_tensors(directory: str, look: bool) -> Iterator[Any]:
-    import torch  # noqa: F401                  so that its memory counts as there before
+    import torch  # noqa: F401                  so that its memory is part of the baseline
     from safetensors.torch import load_file
 
     return loading(lambda: load_file(f"{directory}/model.safetensors"), look)
@@ -41,7 +41,7 @@ def transformers_model(directory: str, look: bool) -> Iterator[Any]:
 
 
 def loading(load: Callable[[], dict], look: bool) -> Iterator[Any]:
-    """Let go of what was loaded, load it, and look at a number in every page if asked to, for each `next`."""
+    """For each `next`, release what was loaded, load it again, and with `look` read a number in every page."""
     yield
     weights = load()
     yield [total(weights[name]) for name in sorted(weights)]
@@ -54,7 +54,7 @@ def loading(load: Callable[[], dict], look: bool) -> Iterator[Any]:
 
 
 def total(weight: Any) -> float:
-    """The sum of one number in every page, of an array or a torch tensor."""
+    """The sum of one number per page of an array or a torch tensor."""
     return float(weight.reshape(-1)[::PAGE].sum())
 
 

@@ -1,6 +1,6 @@
-"""One step of fine-tuning MiniLM with LoRA, r = 8: beside peft's, and beside a step that trains all of the model.
+"""One step of fine-tuning MiniLM with LoRA, r = 8, beside peft's, and beside a step that trains the whole model.
 
-Before anything is timed the losses of 150 steps without dropout are compared with peft's, from the same first values.
+Before anything is timed, the losses of 150 steps without dropout are compared with peft's, from the same start.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LORA = {"r": 8, "lora_alpha": 16, "target_modules": ["query", "value"], "task_ty
 
 
 def first(name: str, shape: tuple[int, ...]) -> Any:
-    """First values of an A, by its name."""
+    """The initial values of a matrix A, as a function of its name."""
     import numpy as np
 
     seed = sum(map(ord, name))
@@ -82,7 +82,7 @@ def with_peft(given: Step) -> Iterator[Any]:
 
 
 def in_full(given: Step) -> Iterator[Any]:
-    """A step that trains all weights; its losses are others."""
+    """A step that trains all weights; its losses are not compared."""
     steps = minilm_step.with_minigrad(given)
     yield next(steps)
     next(steps)

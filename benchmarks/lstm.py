@@ -1,4 +1,4 @@
-"""An LSTM, or a GRU or RNN, that reads vectors and says a class at each step, trained by AdamW."""
+"""A training step of an LSTM, GRU or RNN that classifies each vector of a sequence, with AdamW."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def build(lib: Library, rng: Any, layer: str, steps: int, batch: int, width: int
 
 
 def products(layer: str, steps: int, batch: int, width: int, classes: int) -> list[Product]:
-    """The products of each step, state times weights and their gradients; the rest can wait until the end."""
+    """The products of each time step, state times weights and their gradients; the others are single products."""
     rows, gates = steps * batch, GATES[layer] * width
     loop = [(batch, width, gates), (batch, gates, width)] * steps
     return [*linear(rows, width, gates, first=True), *loop, (gates, rows, width), *linear(rows, width, classes)]

@@ -15,15 +15,15 @@ LABELS, LR, WEIGHT_DECAY, MAX_NORM = 8, 2e-4, 0.01, 1.0
 
 @dataclass
 class Step:
-    """What both sides train on."""
+    """The work of both sides."""
 
     directory: str
     batch: int = 32
     tokens: int = 64
-    checked: int = 3  # how many losses are compared, dropout off, each after a step on the last
+    checked: int = 3  # the number of losses to compare, without dropout, each after one more step
 
     def data(self) -> dict[str, Any]:
-        """Texts of random ids, from half the length to all of it, padded; the first is as long as can be."""
+        """Texts of random ids, from half the length to the whole, padded; the first has the whole length."""
         import numpy as np
 
         rng = np.random.default_rng(0)
@@ -39,7 +39,7 @@ class Step:
         }
 
     def head(self) -> Any:
-        """First weights of the new classifier, (labels, hidden); its bias is zero."""
+        """The initial weights of the classifier, (labels, hidden); its bias is zero."""
         import numpy as np
 
         return np.random.default_rng(1).normal(0, 0.02, (LABELS, self.config()["hidden_size"])).astype(np.float32)
@@ -96,7 +96,7 @@ def with_torch(given: Step) -> Iterator[Any]:
 
 
 def training(model: Any, step: Any, checked: int) -> Iterator[Any]:
-    """The losses of some steps without dropout, then a step with it for each `next`."""
+    """Yield the losses of `checked` steps without dropout, then take a step with dropout for each `next`."""
     yield
     model.eval()
     yield [step() for _ in range(checked)]

@@ -1,4 +1,4 @@
-"""A perceptron on pictures of MNIST's size, 784-512-512-10, trained by AdamW."""
+"""A training step of a multilayer perceptron of MNIST's size, 784-512-512-10, with AdamW."""
 
 from __future__ import annotations
 

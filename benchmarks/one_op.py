@@ -1,4 +1,4 @@
-"""What one op costs when there is next to nothing to compute: Tensors of four entries, recording."""
+"""The overhead of one op: recorded ops on Tensors of four entries."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 
 from .pairing import Row, in_turns, sides
 
-REPEATS = 2000  # of one op, in each timed unit
+REPEATS = 2000  # calls of an op in each timed unit
 CHAIN = 50
 
 
 def chain(lib: Any, a: Any, b: Any) -> Any:
-    """Ops in a row, adding and multiplying by turns, so that no entry grows."""
+    """A chain of ops that add and multiply alternately, so that no entry grows."""
     for _ in range(CHAIN // 2):
         a = (a + b) * b
     return a
 
 
-# What to compute, the same words for both libraries: `a` and `b` are of shape (4,), or (2, 2) for the matrix product.
+# The ops, by names that both libraries have: `a` and `b` are of shape (4,), or (2, 2) for the matrix product.
 CASES: dict[str, Callable[[Any, Any, Any], Any]] = {
     "multiply": lambda lib, a, b: a * b,
     "add": lambda lib, a, b: a + b,
@@ -48,7 +48,7 @@ def repeats(case: str) -> int:
 
 
 def work(lib: Any, case: str, backward: bool, times: int) -> Iterator[Any]:
-    """Compute the case, with its gradients or without, `times` over for each `next`."""
+    """Compute the case `times` times for each `next`, with or without its gradients."""
     compute, shape = CASES[case], (2, 2) if case == "matmul" else (4,)
     a, b = (lib.tensor(values).reshape(*shape) for values in ([0.5, 1.0, 1.5, 2.0], [0.25, 0.5, 0.75, 0.9]))
     a.requires_grad = b.requires_grad = True

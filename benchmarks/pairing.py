@@ -1,6 +1,4 @@
-"""How two libraries are compared: in turns (A B A B …), each in a process of its own, with one number of threads for
-both.
-"""
+"""Compares two libraries in turns (A B A B …), each in a process of its own, with the same number of threads."""
 
 from __future__ import annotations
 
@@ -20,32 +18,32 @@ from typing import Any
 Work = Callable[..., Iterator[Any]]  # yields once set up, then the numbers to compare, then after each unit of work
 # the last two are read by JAX and tinygrad
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "PJRT_NPROC", "NUM_CPU_THREADS")
-NOISY = 0.15  # a ratio that spreads further than this, relative to its median, is marked
+NOISY = 0.15  # a row whose ratios spread further than this, relative to their median, is marked as noisy
 
 
 def cores() -> int:
-    """How many cores this process may use."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def fix_threads(count: int = 0) -> None:
-    """Give every process started from here on `count` threads, by default one for each core.
+    """Limit every process started from here on to `count` threads, by default one for each core.
 
-    (The libraries read this when they are first imported.)
+    The libraries read the limit when they are imported.
     """
     count = count or cores()
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(count)))
 
 
 class Side:
-    """One library at work in its own process: call it for one unit of work, and get the seconds that took.
+    """The work of one library in a process of its own; a call runs one unit of work and returns its seconds.
 
-    `numbers` is what the work yields for comparison and `result` what it yields after a unit.  `before` and `peak` are
-    the process's memory in bytes, once set up and at its highest.
+    `numbers` is what the work yields for comparison, and `result` what it yields after a unit.  `before` and `peak` are
+    the resident memory of the process in bytes, after setting up and at its maximum.
     """
 
     def __init__(self, work: Work, *given: Any):
-        context = get_context("spawn")  # not "fork": the memory of the parent would be counted in
+        context = get_context("spawn")  # with "fork" the memory of the parent would count
         self.pipe, there = context.Pipe()
         self.process = context.Process(target=_serve, args=(there, work, given), daemon=True)
         self.process.start()
@@ -82,14 +80,14 @@ def _serve(pipe: Any, work: Work, given: tuple) -> None:
 
 
 def _memory(kind: str) -> float:
-    """Resident memory of this process in bytes, now ("VmRSS") or at its highest ("VmHWM"); only Linux tells."""
+    """Resident memory of this process in bytes, now ("VmRSS") or at its maximum ("VmHWM"); only on Linux."""
     status = Path("/proc/self/status")
     return int(re.search(rf"{kind}:\s+(\d+) kB", status.read_text())[1]) * 1024 if status.exists() else math.nan
 
 
 @contextmanager
 def sides(*works: Work, given: tuple = (), tolerance: float = 1e-4) -> Iterator[list[Side]]:
-    """Start the works, one after the other, and check that all that yield numbers yield the same.
+    """Start the works one after the other, and check that those that yield numbers yield the same.
 
     Raises:
         ValueError: they do not compute the same, so that comparing their speed would mean nothing.
@@ -107,7 +105,7 @@ def sides(*works: Work, given: tuple = (), tolerance: float = 1e-4) -> Iterator[
 
 
 def agree(ours: Sequence[float], theirs: Sequence[float] | None, tolerance: float = 1e-4) -> None:
-    """Refuse to go on unless both computed the same numbers; None stands for work that computes no result."""
+    """Raise ValueError unless both computed the same numbers; None stands for work without a result."""
     if theirs is not None and not (
         len(ours) == len(theirs)
         and all(math.isclose(a, b, rel_tol=tolerance, abs_tol=tolerance) for a, b in zip(ours, theirs))
@@ -116,28 +114,27 @@ def agree(ours: Sequence[float], theirs: Sequence[float] | None, tolerance: floa
 
 
 def in_turns(*samplers: Callable[[], float], rounds: int, warm_up: int = 1, run_up: int = 0) -> list[tuple[float, ...]]:
-    """Call each in turn, `rounds` times over: what they returned, a tuple for each.
+    """Call each in turn, `rounds` times; returns a tuple of results for each.
 
-    In its turn each is first called `run_up` times without being measured, for work of milliseconds that in training
-    comes again and again: after a pause, the system needs some to spread threads over the cores.
+    In its turn, each is first called `run_up` times without being measured.  This is for work of milliseconds that is
+    repeated in training: after a pause, the system needs some calls to spread threads over the cores.
     """
     taken = []
     for _ in range(warm_up + rounds):
         taken.append([])
         for sample in samplers:
-            time.sleep(0.25)  # threads of the last one spin for a while, waiting for more work
+            time.sleep(0.25)  # the previous one's threads spin for a while
             taken[-1].append([sample() for _ in range(run_up + 1)][-1])
     return list(zip(*taken[warm_up:]))
 
 
 @dataclass
 class Row:
-    """One line of the table: two sides measured in turns, and the largest ratio ours / theirs that was promised, if
-    any.
+    """A row of the table: two sides measured in turns, and the goal, the largest allowed ratio ours / theirs, if any.
 
-    A training step or a forward pass also says how long its matrix products take alone, measured in the same turns, how
-    many times that long all of it may take, and the peak memory of both processes, of which ours may be no more than
-    theirs. With `tokens`, how many it reads, it also says what one of them costs.
+    A training step or a forward pass also has the time of its matrix products alone, measured in the same turns, the
+    largest allowed multiple of that time, and the peak memory of both processes, of which ours may not exceed theirs.
+    With `tokens`, the number of tokens read, the row also has the cost of one token.
     """
 
     workload: str
@@ -153,7 +150,7 @@ class Row:
 
     @property
     def ratios(self) -> list[float]:
-        """Ours / theirs, pair by pair, so that what slows the machine down slows both."""
+        """Ours / theirs, pair by pair, so that a slow period of the machine affects both."""
         return [a / b for a, b in zip(self.ours, self.theirs)]
 
     @property
@@ -197,20 +194,20 @@ class Row:
 
 
 class Points(Row):
-    """Two percentages; what was promised is how many points lie between them."""
+    """Two percentages, whose goal is a difference in points."""
 
     suffix = " points"
     ratios = property(lambda self: [abs(a - b) for a, b in zip(self.ours, self.theirs)])
 
 
 def spread(ratios: Sequence[float]) -> tuple[float, float]:
-    """The quartiles between which the middle half of the ratios lies."""
+    """The lower and the upper quartile of the ratios."""
     low, _, high = quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else list(ratios) * 3
     return low, high
 
 
 def judged(ratios: Sequence[float], goal: float | None) -> str:
-    """Whether the goal was met; where the spread reaches to both sides of it, the machine was too noisy to tell."""
+    """Whether the goal was met; if it lies between the quartiles, the machine was too noisy to tell."""
     if not ratios:
         return ""
     low, high = spread(ratios)

@@ -1,9 +1,8 @@
-"""The models of `peers`, written once for JAX, autograd and tinygrad, and the words that each of these says in its own
-way.
+"""The models of `peers`, written once for JAX, autograd and tinygrad, and the functions they need from each.
 
-A model is a function of the words `F`, of the weights `w` by the names they bear in minigrad, of the data and of the
-sizes; it returns the loss.  What a library has no short way to say is missing from its words: autograd has no
-convolution, and tinygrad no loop over time but one that is unrolled.
+A model is a function of the library's functions `F`, of the weights `w` by their names in minigrad, of the data and of
+the sizes; it returns the loss.  Functions that a library lacks are missing: autograd has no convolution, and tinygrad
+only an unrolled loop over time.
 """
 
 from __future__ import annotations
@@ -65,7 +64,7 @@ def lstm(F: Any, w: Weights, x: Any, labels: Any, **_: Any) -> Any:
 
 
 class Words:
-    """In plain NumPy, which `np` is to a library that imitates it: what autograd needs."""
+    """The functions in terms of NumPy's, or of a library `np` with NumPy's interface, such as autograd."""
 
     def __init__(self, np: Any, erf: Callable[[Any], Any]):
         self.np, self.erf = np, erf
@@ -105,7 +104,7 @@ class Words:
 
 
 class JaxWords(Words):
-    """The same, where JAX has a word of its own for it."""
+    """JAX's own functions, where it has them."""
 
     def __init__(self, jax: Any):
         super().__init__(jax.numpy, jax.lax.erf)
@@ -117,7 +116,7 @@ class JaxWords(Words):
     def conv(self, x, weight, bias):
         return self.jax.lax.conv(x, weight, (1, 1), "SAME") + bias[:, None, None]
 
-    def max_pool(self, x):  # quicker here than lax.reduce_window
+    def max_pool(self, x):  # faster here than lax.reduce_window
         batch, channels, height, width = x.shape
         return x.reshape(batch, channels, height // 2, 2, width // 2, 2).max((3, 5))
 
@@ -126,7 +125,7 @@ class JaxWords(Words):
 
 
 class TinyWords:
-    """tinygrad says most of it in methods of its Tensors."""
+    """tinygrad's, mostly methods of its Tensors."""
 
     def relu(self, x):
         return x.relu()

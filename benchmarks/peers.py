@@ -1,8 +1,7 @@
-"""The libraries a user might pick instead: JAX and tinygrad, each eager and compiled, and autograd, at the same
-training steps.
+"""The same training steps in other libraries: JAX and tinygrad, each eager and compiled, and autograd.
 
 Both sides have the same number of threads: JAX and tinygrad read it from the environment (`pairing.THREAD_VARIABLES`),
-autograd works on NumPy.  Compiling is not measured: it is over when the losses have been compared.
+autograd uses NumPy's.  The time of compiling is not measured, because it ends before the losses are compared.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from .peer_models import MODELS, JaxWords, TinyWords, Weights, Words
 from .training import CHECKED, LR, Sizes, draw, minigrad, with_minigrad
 
 HEADING = "Peers"
-# So small that tinygrad needs seconds for a step.
+# Small enough for tinygrad to take a step in seconds.
 SMALLER = {"gpt": {"batch": 2, "tokens": 128, "width": 256, "heads": 4, "layers": 2, "vocabulary": 2048}}
 BETA1, BETA2, EPS, DECAY = 0.9, 0.999, 1e-8, 0.01  # AdamW's, as minigrad and torch have them
 ENVIRONMENT = {"JAX_PLATFORMS": "cpu", "DEV": "CPU"}  # DEV is tinygrad's device
@@ -82,7 +81,7 @@ def updating(np: Any, loss_and_gradient: Callable) -> Callable:
 
 
 def losses(np: Any, update: Callable, w: Weights, data: list) -> Iterator[float]:
-    """The loss of one step after the other."""
+    """Yield the loss of each step."""
     t, m, v = 0.0, *({name: np.zeros_like(weight) for name, weight in w.items()} for _ in range(2))
     while True:
         t += 1
@@ -91,7 +90,7 @@ def losses(np: Any, update: Callable, w: Weights, data: list) -> Iterator[float]
 
 
 def training(workload: str, losses: Iterator[float]) -> Iterator[Any]:
-    """The losses of the first steps, then some steps for each `next`, as `training.steps` has it."""
+    """Yield the losses of the first steps, then take some steps for each `next`, as `training.steps` does."""
     yield
     yield [next(losses) for _ in range(CHECKED)]
     while True:
@@ -101,7 +100,7 @@ def training(workload: str, losses: Iterator[float]) -> Iterator[Any]:
 
 
 def in_a_turn(workload: str) -> int:
-    """How many steps a peer takes: fewer than minigrad, since some need many times as long for one."""
+    """The number of steps of a peer in a turn, fewer than minigrad's, since some are many times slower."""
     return max(1, module_of(workload).STEPS // 8)
 
 
@@ -110,7 +109,7 @@ def module_of(workload: str) -> Any:
 
 
 def save(workload: str, sizes: Sizes, file: str) -> None:
-    """Write what minigrad trains with, its first weights and its data, for a library that has no such model to fill."""
+    """Write minigrad's initial weights and data to a file, for a library that has no such model."""
     import numpy as np
 
     lib, rng, data = minigrad(), np.random.default_rng(0), []
@@ -125,7 +124,7 @@ def save(workload: str, sizes: Sizes, file: str) -> None:
 
 
 def opened(file: str, tensor: Callable[[Any], Any]) -> tuple[Weights, list[Any]]:
-    """What `save` wrote: the weights by name, and the data, which NumPy calls arr_0, arr_1, …"""
+    """Read what `save` wrote: the weights by name, and the data, which NumPy calls arr_0, arr_1, …"""
     import numpy as np
 
     with np.load(file) as arrays:
@@ -135,9 +134,7 @@ def opened(file: str, tensor: Callable[[Any], Any]) -> tuple[Weights, list[Any]]
 
 @dataclass
 class Peer:
-    """A library: what it can express, a statement that fails where it cannot be used, what to type then, its ways to
-    train.
-    """
+    """A library: its workloads, a statement that tests whether it works, how to install it, and its ways to train."""
 
     workloads: tuple[str, ...]
     statement: str
@@ -145,7 +142,7 @@ class Peer:
     ways: dict[str, Work]
 
     def missing(self) -> str:
-        """Why it cannot be used here, in a line that says what to do about it; nothing if it can."""
+        """Why the library cannot be used, and what to type; "" if it can."""
         tried = subprocess.run(
             [sys.executable, "-c", self.statement],
             env=ENVIRONMENT | os.environ,
@@ -183,7 +180,7 @@ PEERS = {
 
 
 class Absent:
-    """A line of the table that says why there is nothing in it."""
+    """A row of the table that says why it has no figures."""
 
     def __init__(self, *said: str):
         self.said = said
@@ -198,7 +195,7 @@ def ours(workload: str, sizes: Sizes, file: str) -> Iterator[Any]:
 
 
 def beside(way: str, work: Work, workload: str, sizes: Sizes, file: str, rounds: int) -> Any:
-    """The row of one way to train, or why there is none."""
+    """The row of one way to train, or one that says why there is none."""
     module, steps = module_of(workload), in_a_turn(workload)
     title = module.TITLE.format(**sizes)
     try:

@@ -1,6 +1,4 @@
-"""ResNet-50 looking at pictures, four of 224 × 224: a forward pass in evaluation, beside transformers' with the same
-weights.
-"""
+"""A forward pass of ResNet-50 over four pictures of 224 × 224, beside transformers' with the same weights."""
 
 from __future__ import annotations
 
@@ -45,7 +43,7 @@ def work(model: Any, tensor: Any, pictures: int, side: int) -> Iterator[Any]:
 
 
 def products_alone(directory: str, pictures: int, side: int) -> Iterator[None]:
-    """A convolution is, for each picture, a product with one column for each place."""
+    """A convolution is, for each picture, a matrix product with one column per output position."""
     from minigrad.pretrained import ResNetConfig
     from minigrad.pretrained.checkpoint.files import read_config
 

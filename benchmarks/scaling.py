@@ -1,7 +1,6 @@
-"""Cost against size: a GPT's steps, one size varied at a time; then attention alone, and what reads each token on its
-own.
+"""Cost against size: a GPT's steps, one size varied at a time; then attention, and position-wise layers, by themselves.
 
-The memory here is what the work added to what was there before it (the library, weights and inputs).
+Memory is what the work adds to the memory of the library, the weights and the inputs.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ VARIED = [
     *({"width": n, "heads": heads} for n, heads in ((128, 2), (300, 5), (768, 12))),
     *({"layers": n} for n in (1, 4, 8)),
 ]
-HEADS, WIDTH = 6, 384  # of the parts
-TURN = 4000  # so many tokens make a turn, in as many passes as that takes
-LINEAR = 1.1  # a cost that grows with size to no higher power is called linear
+HEADS, WIDTH = 6, 384  # of attention and the position-wise layers
+TURN = 4000  # tokens in a turn, in as many passes as that takes
+LINEAR = 1.1  # the highest power of the size that counts as linear growth
 
 
 def attention(lib: Library, rng: Any, tokens: int, is_causal: bool = False) -> tuple[list[Any], Any]:
@@ -44,7 +43,7 @@ def position_wise(lib: Library, rng: Any, tokens: int) -> tuple[list[Any], Any]:
     return [x, *(p for _, p in sorted(model.named_parameters()))], lambda: model(x)
 
 
-# A part, how to make it, for how many tokens, and which cost of it has to grow as they do.
+# A part, how to build it, the numbers of tokens, and the cost that must grow linearly with them.
 PARTS = {
     "attention": (attention, (256, 1000, 2048, 4096), "memory"),
     "causal attention": (partial(attention, is_causal=True), (256, 1000, 2048, 4096), "memory"),
@@ -61,12 +60,12 @@ def passes_of_torch(part: str, tokens: int) -> Iterator[Any]:
 
 
 def passes(lib: Library, part: str, tokens: int) -> Iterator[Any]:
-    """A turn of passes forward and back for each `next`, with the gradients of everything."""
+    """For each `next`, a turn of forward and backward passes, with the gradients of all inputs and weights."""
     import numpy as np
 
     rng = np.random.default_rng(0)
     leaves, compute = PARTS[part][0](lib, rng, tokens)
-    g = lib.tensor(rng.standard_normal(tuple(leaves[0].shape), "f4"))  # what comes out has the shape of what goes in
+    g = lib.tensor(rng.standard_normal(tuple(leaves[0].shape), "f4"))  # the output has the shape of the input
     for leaf in leaves:
         leaf.requires_grad = True
 
@@ -91,7 +90,7 @@ def in_a_turn(tokens: int) -> int:
 
 @dataclass
 class Growth:
-    """A line of the table that says to what power of the size a cost grows."""
+    """A row of the table with the power of the size to which a cost grows."""
 
     cost: str
     sizes: Sequence[int]
@@ -105,9 +104,7 @@ class Growth:
 
 
 def exponent(sizes: Sequence[int], costs: Sequence[float]) -> float:
-    """The slope of the line through the logarithms of what larger sizes add to the smallest, which bears the fixed
-    costs.
-    """
+    """The slope, in logarithms, of the costs beyond those of the smallest size, which has the fixed costs."""
     more = [(size - sizes[0], cost - costs[0]) for size, cost in zip(sizes[1:], costs[1:])]
     points = [(log(size), log(cost)) for size, cost in more if cost > 0]
     return linear_regression(*zip(*points)).slope if len(points) > 1 else nan
@@ -118,7 +115,7 @@ def added(works: Sequence[Side]) -> tuple[float, float]:
 
 
 def step(sizes: dict[str, int], rounds: int) -> Row:
-    """Training steps of a GPT of BASE's sizes, but for those given."""
+    """Training steps of a GPT of BASE's sizes, except those given."""
     sizes = BASE | sizes
     with sides(with_minigrad, with_torch, products_alone, given=("gpt", sizes), tolerance=1e-3) as works:
         row = paired(

@@ -1,12 +1,12 @@
 """Accuracy against shots: `python -m benchmarks.shots` compares ways to make a classifier of a few labelled texts.
 
-The task is to tell from a docstring which of six packages of the standard library it documents.  The model is
-all-MiniLM-L6-v2.  It comes without a head that predicts masked words, so a copy of it is first trained to predict them,
-on prose of the standard library without the docstrings of the six packages; prompts use that copy, the other methods
-the model as published.  No choice is made by looking at the test texts, nor is there a validation set: the settings
-below are the same for all numbers of shots.
+The task is to classify a docstring by which of six packages of the standard library it documents.  The model is
+all-MiniLM-L6-v2.  It lacks a head that predicts masked words, so a copy of it is first trained to predict them, on
+prose of the standard library without the docstrings of the six packages.  Prompts use that copy, the other methods the
+published model.  No setting is chosen by the test texts, and there is no validation set: the settings below are the
+same for all numbers of shots.
 
-Results are kept in outputs/shots as they come, so that a run that was interrupted goes on.  The table is written to
+Results are kept in outputs/shots, so that an interrupted run can be resumed.  The table is written to
 benchmarks/results/DATE-shots.md and the picture to docs/images/shots.png.
 """
 
@@ -49,13 +49,13 @@ WORDS = {
 SHOTS, SEEDS, TEST = (1, 2, 4, 8, 16, 64), range(5), 25  # TEST texts of each class
 LENGTH, BATCH, LEAST_STEPS = 24, 16, 16
 RATES = {"prompt + fine-tuning": 2e-4, "LoRA": 2e-3, "full fine-tuning": 3e-4}
-SHARE = 0.3  # of words that are masked, as good as 0.15 (Wettig et al. 2022) and twice as much to learn from
+SHARE = 0.3  # the fraction of masked words; as good as 0.15 (Wettig et al. 2022), with twice the training signal
 MASKED_STEPS, MASKED_BATCH, MASKED_LENGTH, MASKED_RATE = 300, 32, 32, 1e-3
-FROZEN = "bert.embeddings.**", "bert.encoder.layer.{0..3}.**"  # while masked words are learnt, to be done in minutes
+FROZEN = "bert.embeddings.**", "bert.encoder.layer.{0..3}.**"  # in masked-word training, to save time
 
 
 def texts() -> tuple[list[Example], list[Example]]:
-    """The texts that shots are drawn from, and the test texts; no text is in both."""
+    """The texts from which shots are drawn, and the test texts; no text is in both."""
     examples = stdlib_docstrings(classes=list(WORDS))
     order = np.random.default_rng(0).permutation(len(examples))
     by_class = defaultdict(list)
@@ -66,7 +66,7 @@ def texts() -> tuple[list[Example], list[Example]]:
 
 
 def drawn(pool: Sequence[Example], shots: int, seed: int) -> list[Example]:
-    """So many examples of each class; a larger number of shots contains the smaller."""
+    """`shots` examples of each class; those of a smaller number are among those of a larger one."""
     order, chosen = np.random.default_rng(seed).permutation(len(pool)), defaultdict(list)
     for i in order:
         chosen[pool[i].label].append(pool[i])
@@ -84,7 +84,7 @@ def prose() -> list[str]:
 
 
 def masked(ids: np.ndarray, tokenizer: AutoTokenizer, rng: np.random.Generator, others: int = 1000) -> tuple:
-    """Ids (B, T) with a SHARE of their tokens chosen, and where: 80 % of these are masked, 10 % are random words.
+    """Ids (B, T) in which a SHARE of the tokens was chosen, and where: 80 % of these are masked, 10 % random words.
 
     Random words have ids from `others` on.
     """
@@ -97,7 +97,7 @@ def masked(ids: np.ndarray, tokenizer: AutoTokenizer, rng: np.random.Generator, 
 
 
 def train_masked_words(source: Path, directory: Path, steps: int) -> str:
-    """Train the model at the source to predict masked words, save it in the directory, and say how it went."""
+    """Train the model in `source` to predict masked words and save it in `directory`; returns a summary."""
     tokenizer = AutoTokenizer.from_pretrained(source)
     model = AutoModelForMaskedLM.from_pretrained(source, rng=0)
     model.freeze(*FROZEN)
@@ -184,7 +184,7 @@ def with_prompt(directory: Path, calibrated: bool = False) -> PromptClassifier:
 
 
 def prompt_and_fine_tuning(directory: Path, train: Sequence[Example], seed: int) -> Callable:
-    """The whole model trained through the template."""
+    """Train the whole model through the template."""
     classifier = with_prompt(directory)
     with tempfile.TemporaryDirectory() as out:
         args = arguments(out, "prompt + fine-tuning", len(train), seed)
@@ -193,7 +193,7 @@ def prompt_and_fine_tuning(directory: Path, train: Sequence[Example], seed: int)
 
 
 def fine_tuning(directory: Path, train: Sequence[Example], seed: int, method: str = "full fine-tuning") -> Callable:
-    """The whole model trained with a new head, or with LoRA only products of low rank and the head."""
+    """Train the whole model with a new head, or with method="LoRA" only adapters and the head."""
     tokenizer, names = AutoTokenizer.from_pretrained(directory), list(WORDS)
     model = AutoModelForSequenceClassification.from_pretrained(directory, id2label=dict(enumerate(names)), rng=seed)
     model.config.rest["text_max_length"] = LENGTH
@@ -208,7 +208,7 @@ def fine_tuning(directory: Path, train: Sequence[Example], seed: int, method: st
 
 
 class Probe(LinearProbe):
-    """A linear probe that asks the model for the vector of each text only once."""
+    """A linear probe that computes the features of each text only once."""
 
     def __init__(self, directory: Path, texts: Sequence[str]):
         tokenizer = AutoTokenizer.from_pretrained(directory)
@@ -306,8 +306,8 @@ def main() -> None:
     words = "; ".join(f"{name}: {', '.join(several)}" for name, several in WORDS.items())
     without = "; ".join(f"{name} {value:.3f}" for name, value in zero.items())
     paragraphs = [
-        f"Which of the packages {', '.join(WORDS)} is a docstring of?  {len(test)} test texts, {TEST} of each, cut "
-        f"after {LENGTH} tokens.  Mean and standard deviation over {draws} draws of the labelled texts, by `python -m "
+        f"Docstrings are classified by package: {', '.join(WORDS)}.  {len(test)} test texts, {TEST} of each, truncated "
+        f"to {LENGTH} tokens.  Mean and standard deviation over {draws} draws of the labelled texts, by `python -m "
         f"benchmarks.shots`; {used:.0f} minutes of processor time.",
         f"Prompts are `{TEMPLATE.pattern}` with the words {words}.  all-MiniLM-L6-v2 has no trained head for masked "
         "words.  So a copy of it was first trained to predict them, in its two upper layers, on prose of the standard "

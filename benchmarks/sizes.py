@@ -1,6 +1,4 @@
-"""The same workloads at sizes nobody tuned them to, and attention written by hand: small steps, single texts and
-pictures.
-"""
+"""The same workloads at other sizes, for which they were not tuned: small steps, single texts, attention by hand."""
 
 from __future__ import annotations
 
@@ -31,7 +29,7 @@ SIZES, STEPS = {"batch": 8, "tokens": 128, "width": 256, "heads": 4, "classes": 
 
 
 def build(lib: Library, rng: Any, batch: int, tokens: int, width: int, heads: int, classes: int) -> tuple[Any, Any]:
-    """A layer of a Transformer as one writes it the first time, out of products and softmax, and a classifier."""
+    """A Transformer layer with attention written as products and a softmax, and a classifier."""
     nn, F = lib.nn, lib.F
 
     class Layer(nn.Module):

@@ -14,13 +14,13 @@ from .minilm_step import LABELS, LR, MAX_NORM, WEIGHT_DECAY, Step
 from .pairing import Row, fix_threads, in_turns, sides, table
 
 HEADING = "The Trainer"
-STEPS, BATCHES = 2, 400  # of a turn; and how many the data have, more than are measured
+STEPS, BATCHES = 2, 400  # steps in a turn, and batches in the data, more than are measured
 SEED = 42
-CHECKED = 3  # the losses of so many steps are compared
+CHECKED = 3  # the number of steps whose losses are compared
 
 
 def parts(given: Step) -> tuple[Any, list[dict], Any]:
-    """The model, its items, and what makes batches of them; dropout is off, so that losses can be compared."""
+    """The model without dropout (so that losses can be compared), its items, and the function that makes batches."""
     from minigrad.data import DataCollatorWithPadding
     from minigrad.pretrained import BertForSequenceClassification
 
@@ -37,7 +37,7 @@ def parts(given: Step) -> tuple[Any, list[dict], Any]:
 
 
 def bare(given: Step) -> Iterator[Any]:
-    """The steps of a loop as one writes it by hand."""
+    """The steps of a handwritten loop."""
     from minigrad import optim, schedule
     from minigrad.data import DataLoader
 
@@ -65,7 +65,7 @@ def bare(given: Step) -> Iterator[Any]:
 
 
 def trained(given: Step) -> Iterator[Any]:
-    """The steps of `Trainer.train`, which waits after each until it is asked for the next."""
+    """The steps of `Trainer.train`, which waits after each until the next is requested."""
     from minigrad.train import Trainer, TrainerCallback, TrainingArguments
 
     go, done = threading.Semaphore(0), threading.Semaphore(0)
@@ -127,7 +127,7 @@ def saved(given: Step) -> Iterator[Any]:
 
 
 def written(given: Step) -> Iterator[Any]:
-    """As many bytes as a checkpoint has, written into files of the same sizes and put on the disk."""
+    """The bytes of a checkpoint, written to files of the same sizes and flushed to disk."""
     model, *_ = parts(given)
     block = b"".join(p.numpy().tobytes() for p in model.parameters())
     with TemporaryDirectory() as folder:

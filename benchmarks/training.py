@@ -1,8 +1,7 @@
-"""A training step, written once for both libraries in the words they share; and the matrix products of the step, alone.
+"""A training step, written once for both libraries by the names they share, and its matrix products by themselves.
 
-A workload is a module with a TITLE, its SIZES, how many STEPS make a turn long enough to measure, a function
-`build(lib, rng, **sizes)` that returns a model and a function that computes its loss, and `products(**sizes)`, the
-products of a step.
+A workload is a module with a TITLE, its SIZES, the number of STEPS in a turn, a function `build(lib, rng, **sizes)`
+that returns a model and a function of its loss, and `products(**sizes)`, the products of a step.
 """
 
 from __future__ import annotations
@@ -15,15 +14,15 @@ from typing import Any
 
 from .pairing import Row, Side, fix_threads, in_turns, sides, table
 
-LR = 1e-6  # so low that no gradient vanishes, though the batch is the same in every step
-CHECKED = 3  # the losses of so many steps are compared
+LR = 1e-6  # low, so that no gradient vanishes although every step has the same batch
+CHECKED = 3  # the number of steps whose losses are compared
 Sizes = dict[str, int | str]
 Product = tuple[int, ...]  # (*batch, rows, middle, columns) of a product (rows, middle) × (middle, columns)
 
 
 @dataclass
 class Library:
-    """What a workload needs of either library."""
+    """What a workload needs from a library."""
 
     nn: Any
     F: Any
@@ -53,7 +52,7 @@ def with_torch(workload: str, sizes: Sizes) -> Iterator[Any]:
 
 
 def steps(lib: Library, workload: str, sizes: Sizes) -> Iterator[Any]:
-    """The losses of the first steps, then some steps for each `next`."""
+    """Yield the losses of the first steps, then take some steps for each `next`."""
     import numpy as np
 
     module, rng = import_module(f"{__package__}.{workload}"), np.random.default_rng(0)
@@ -77,7 +76,7 @@ def steps(lib: Library, workload: str, sizes: Sizes) -> Iterator[Any]:
 
 
 def draw(model: Any, rng: Any) -> None:
-    """Give it weights, the same in both libraries."""
+    """Set the weights of a model, to the same values in both libraries."""
     import numpy as np
 
     for _, p in sorted(model.named_parameters()):
@@ -90,9 +89,7 @@ def products_alone(workload: str, sizes: Sizes) -> Iterator[None]:
 
 
 def multiplying(products: Sequence[Product], times: int = 1) -> Iterator[None]:
-    """Nothing but the products, as minigrad multiplies, into arrays that are there already: no step on them can be
-    faster.
-    """
+    """Only the products, by minigrad's BLAS and into allocated arrays: a lower bound for the time of the step."""
     import numpy as np
 
     from minigrad.backend.cpu.products import MIN_SHARED_PRODUCT, do, product
@@ -140,7 +137,7 @@ def measured(workload: str, sizes: Sizes, rounds: int, **goals: float) -> Row:
 
 
 def paired(title: str, works: Sequence[Side], rounds: int, steps: int = 1, goal: float = 1.0, **goals: float) -> Row:
-    """The row of three works, ours, torch's and the products alone, each of which does so many steps in a turn."""
+    """The row of three works, ours, torch's and the products alone, with `steps` steps in a turn."""
     ours, theirs, products = (
         [seconds / steps for seconds in side] for side in in_turns(*works, rounds=rounds, warm_up=2)
     )
