@@ -348,9 +348,7 @@ def add_finetune_options(command: ArgumentParser, rows: Iterable[tuple[str, str,
     command.add_argument(
         "--train", metavar="FILE", required=True, help="examples, such as a .csv with a text and a label column"
     )
-    command.add_argument(
-        "--eval", metavar="FILE", help="evaluation examples; by default a part of the training file"
-    )
+    command.add_argument("--eval", metavar="FILE", help="evaluation examples; by default a part of the training file")
     command.add_argument(
         "--output", metavar="DIR", required=True, help="a new directory for the model, its scores and pictures"
     )

@@ -33,5 +33,5 @@ def test_the_architecture_tells_the_task(tmp_path):
     assert task_of(BertForSequenceClassification(config, rng=0)).name == "text-classification"
     entries = json.loads((base / "config.json").read_text())
     (base / "config.json").write_text(json.dumps(entries | {"architectures": ["X"], "model_type": "marvin"}))
-    with pytest.raises(ValueError, match=r"a model of the kind \[.X.\] is for no task; expected one"):
+    with pytest.raises(ValueError, match=r"a model of the kind \[.X.\] cannot be used; expected one"):
         task_of(base)

@@ -71,6 +71,6 @@ def task_of(source: str | os.PathLike | PretrainedModel) -> type[Task]:
     if isinstance(family, str) and family in task_class(DEFAULT).model_class.families:
         return task_class(DEFAULT)
     raise ValueError(
-        f"a model of the kind {shown(named or family)} is for no task; expected one that was fine-tuned for "
+        f"a model of the kind {shown(named or family)} cannot be used; expected one that was fine-tuned for "
         f"{', '.join(TASKS)}: type minigrad finetune MODEL_DIR --train FILE --output DIR"
     )

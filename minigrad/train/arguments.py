@@ -112,8 +112,8 @@ class TrainingArguments:
     "momentum=0.9,nesterov=true".
 
     Not in Hugging Face's are `overwrite_output_dir`, which `finetune` uses, `ema_decay`, with which evaluations and the
-    final model use an exponential moving average of the weights, and `zero_stage`: 1 shares the state of the optimiser
-    out among the ranks (see `minigrad.distributed.Shards`).
+    final model use an exponential moving average of the weights, and `zero_stage`: 1 shards the state of the optimiser
+    over the ranks (see `minigrad.distributed.Shards`).
 
     Raises:
         ValueError: a value is out of range, not finite, not a number, or not one of the choices.

@@ -68,7 +68,7 @@ for _event in EVENTS:
 class CallbackHandler(TrainerCallback):
     """Calls the callbacks of a run in order.  An event that none of them overrides costs nothing.
 
-    Where `reports` is False, as on all ranks but one, those that tell of the run are left out.
+    If `reports` is False, as on all ranks but one, callbacks that only report the run are left out.
     """
 
     def __init__(self, callbacks: Iterable[Any], reports: bool = True):

@@ -1,4 +1,4 @@
-"""A fine-tuned classifier in use: texts in, labels with their probabilities out, or values for a regression."""
+"""Uses a fine-tuned classifier: from texts to labels with probabilities, or to values for a regression."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class TextClassifier:
 
     @classmethod
     def from_pretrained(cls, directory: str | os.PathLike) -> TextClassifier:
-        """From a directory that `finetune` wrote, or any other with a trained classifier and its tokenizer.
+        """Load a directory that `finetune` wrote, or any other with a trained classifier and its tokenizer.
 
         Raises FileNotFoundError or ValueError as the model and the tokenizer do, and ValueError if the classifier is
         untrained.
@@ -34,7 +34,7 @@ class TextClassifier:
     def __call__(
         self, texts: str | Sequence[str], top_k: int | None = None, batch_size: int = 64
     ) -> list[dict[str, float]]:
-        """For each text its `top_k` most probable labels (default: all) with their probabilities, the best first.
+        """The `top_k` most probable labels (default: all) of each text with their probabilities, the best first.
 
         Probabilities add up to 1, unless problem_type in the model's configuration is "multi_label_classification":
         then each label has its own probability.  For a "regression", or a single label, they are the predicted values.
@@ -46,7 +46,7 @@ class TextClassifier:
         return [{one["label"]: one["score"] for one in answer} for answer in answers]
 
     def pipeline(self) -> Pipeline:
-        """A pipeline of the model as it is."""
+        """A pipeline of the model in its present state."""
         task = TextClassification(max_length=None)
         task.attach(self.model, self.tokenizer)
         return Pipeline(task)

@@ -36,12 +36,12 @@ class PredictionOutput(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What was seen of one batch: its loss and the labels that count, its classes, and what is kept of it."""
+    """The results of one batch: its loss, the number of labels that count, its classes, and the arrays to keep."""
 
     loss: float
     count: int
     has_loss: bool
-    classes: tuple[np.ndarray, np.ndarray] | None  # the true ones, and the predicted ones
+    classes: tuple[np.ndarray, np.ndarray] | None  # true and predicted classes
     num_classes: int | None  # None if they are a vocabulary
     scores: Any
     labels: Any
@@ -52,7 +52,7 @@ class Found:
 
     def __init__(self, found: dict[int, Seen]):
         batches = list(found.values())
-        self.numbers = list(found)  # of the batches with a label that counts
+        self.numbers = list(found)  # the numbers of the batches with a label that counts
         self.loss = sum(seen.loss for seen in batches)
         self.counted = sum(seen.count for seen in batches if seen.has_loss)
         self.num_classes = batches[-1].num_classes if batches else None
@@ -82,8 +82,9 @@ def measure(
     bar: bool = True,
     world: Communicator | None = None,
 ) -> Found:
-    """One pass over labelled items: `step` returns the loss and the logits of a batch; `keep` keeps the logits.
+    """Evaluate a model in one pass over labelled items; `step` returns loss and logits of a batch.
 
+    The logits are kept, after `preprocess`, if `keep` is set.
     Rank r of n has the batches r, r + n, … in its loader; every rank returns the results of all batches.
     """
     model.eval()
@@ -104,7 +105,7 @@ def measure(
 def looked_at(
     model: Module, batch: Any, count: int, mean: Any, logits: Any, keep: bool, preprocess: Callable | None
 ) -> Seen:
-    """What is seen of a batch, whose mean loss and logits these are."""
+    """The results of a batch, from its mean loss and its logits."""
     loss = 0.0 if mean is None else float(mean.numpy()) * count
     classes = num_classes = scores = labels = None
     if (compared := predicted_classes(model, logits, batch)) is not None:
@@ -122,7 +123,7 @@ def looked_at(
 
 
 def in_order(world: Communicator, found: dict[int, Any]) -> dict[int, Any]:
-    """What all ranks have found, by the numbers of the batches, in their order."""
+    """The results of all ranks by the numbers of the batches, in order."""
     everything = {number: one for part in world.all_gather_object(found) for number, one in part.items()}
     return dict(sorted(everything.items()))
 

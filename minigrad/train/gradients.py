@@ -43,7 +43,7 @@ class Gradients(TrainerBase):
     def gradients(self, items: list) -> list[Any]:
         """Accumulate the gradients of the mean loss over `items` in `.grad`; return loss, accuracy and label count.
 
-        The items go through the model in micro-batches, which are shared out among the ranks.  The mean loss of each is
+        The items go through the model in micro-batches, which are distributed over the ranks.  The mean loss of each is
         weighted by its share of all labels, so for any division the sum is the gradient of the one large batch.  Random
         numbers are a function of the seed, the step and the place of the micro-batch, not of the rank that computes it.
         With one rank, loss and accuracy stay on the model's device.
@@ -96,7 +96,7 @@ class Gradients(TrainerBase):
         return batches
 
     def draw_for(self, place: int, what: int) -> None:
-        """Let the generators of model and collator begin anew for a micro-batch: 0 for its batch, 1 for its model."""
+        """Seed the generators of model and collator for a micro-batch: `what` is 0 for its batch, 1 for its model."""
         run.seed_generators(self.drawn, [self.args.seed, self.state.global_step, place, what])
 
     def total_of(self, count: int) -> int:

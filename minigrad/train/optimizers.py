@@ -17,7 +17,7 @@ def trained_parameters(model: Module) -> list[Parameter]:
     """The parameters that are not frozen.  Raises ValueError if there are none."""
     trained = [p for p in model.parameters() if p.requires_grad]
     if not trained:
-        more = "; of adapters those that act, type PeftModel.from_pretrained(model, directory, is_trainable=True)"
+        more = "; to train a loaded adapter, type PeftModel.from_pretrained(model, directory, is_trainable=True)"
         raise ValueError(
             "no parameter is left to train: freeze fewer, such as 'bert.**', which leaves the classifier"
             + more * hasattr(model, "peft_config")

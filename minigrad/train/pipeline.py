@@ -1,4 +1,4 @@
-"""A fine-tuned model put to use: a pipeline answers what it is called with, and says how good it is on a file."""
+"""Pipelines, which use a fine-tuned model: for answers to inputs, and for scores on a file."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ class Pipeline:
     """A task with a trained model, as a function of inputs; `pipeline` makes one."""
 
     def __init__(self, task: Task):
-        task.model.update_config()  # of a head replaced by hand
+        task.model.update_config()  # in case the head was replaced
         self.task = task
 
     def __call__(self, inputs: Any = None, *, batch_size: int = 64, **options: Any) -> Any:
-        """What transformers' pipeline of the same name returns; `options` are those of its call.
+        """The answers, in the form of transformers' pipeline of the same name; `options` are those of its call.
 
         Raises TypeError for an option that the task does not have.
         """
-        if "max_new_tokens" not in self.task.answer_options:  # else they are those of `generate`, which checks them
+        if "max_new_tokens" not in self.task.answer_options:  # otherwise `generate` checks them
             check_names(f"a call of {self.task.name}", options, self.call_options(), {})
         examples = self.task.examples(inputs, **options)
         return self.task.returned(self.answers(examples, batch_size, **options), inputs, **options)
 
     def call_options(self) -> list[str]:
-        """The names of the options of a call, by the methods of the task that take them."""
+        """The names of the options of a call, from the signatures of the task's methods that take them."""
         methods = (self.task.examples, self.task.answers, self.task.returned)
         names = dict.fromkeys(name for method in methods for name in signature(method).parameters)
         return [name for name in names if name not in ("inputs", "outputs", "dataset", "answers", "options")]
@@ -48,7 +48,7 @@ class Pipeline:
         dataset = task.encode(examples, labelled=False)
         collate = agreed_collator(model, task.processor, task.collator())
         used = used_columns(model, dataset[0])
-        unpadded = getattr(model.config, "pad_token_id", 0) is None  # then one by one
+        unpadded = getattr(model.config, "pad_token_id", 0) is None  # then each text is a batch
         lengths = getattr(dataset, "lengths", None)
         outputs = predict(
             model,
@@ -75,22 +75,22 @@ def pipeline(
     tokenizer: Any = None,
     **options: Any,
 ) -> Pipeline:
-    """A fine-tuned model as a function of inputs, as transformers has it.
+    """A pipeline of a fine-tuned model, called as in transformers.
 
         classify = pipeline("text-classification", "outputs/mine")
         classify("Open a socket.")              # [{"label": "asyncio", "score": 0.91}]
         classify.evaluate("test.csv")           # {"loss": 0.31, "accuracy": 0.88, ...}
 
     Args:
-        task: one of `minigrad.tasks.TASKS`, or "feature-extraction"; None for what the model was fine-tuned for.
-        model: a model directory or the name of one on the Hub, or a model.
-        tokenizer: that of a model; or its processor.
-        options: those of the task, such as max_length=64.
+        task: one of `minigrad.tasks.TASKS`, or "feature-extraction"; None for the task that the model was fine-tuned for.
+        model: a model directory, the name of one on the Hub, or a model.
+        tokenizer: the tokenizer or image processor, needed if `model` is a model.
+        options: options of the task, such as max_length=64.
 
     Raises:
-        FileNotFoundError, ValueError: as the model and its tokenizer do; the model is not for this task, or was never
-            trained for it.
-        TypeError: there is no model, or an option is none of the task's.
+        FileNotFoundError, ValueError: the model or its tokenizer cannot be loaded, the model is not for this task, or
+            it was never trained for it.
+        TypeError: there is no model, or the task does not have an option.
     """
     if model is None or isinstance(model, PretrainedModel) and tokenizer is None:
         raise TypeError("a pipeline needs a model: type pipeline(task, directory), or pipeline(task, model, tokenizer)")
@@ -109,13 +109,15 @@ def pipeline(
             f"{kind.name}; type: minigrad finetune {model}{named} --train FILE --output DIR"
         )
     other = task_named(kind_of_model(model)[1])
-    if kind.has_head and other not in (None, kind):  # one whose head has weights of the same names and shapes
-        raise ValueError(f"the model in {model} was trained for {other.name}, not for {kind.name}: name the former")
+    if kind.has_head and other not in (None, kind):  # a task whose head has weights of the same names and shapes
+        raise ValueError(
+            f"the model in {model} was trained for {other.name}, not for {kind.name}: pass task={other.name!r}"
+        )
     with found_in(model):
         this.attach(loaded, this.load_processor(model))
         return Pipeline(this)
 
 
 def usual(kind: type[Task], options: dict[str, Any]) -> dict[str, Any]:
-    """The options of a task whose model is trained: texts are cut where they were in training."""
+    """The options of a task for a trained model: texts are truncated as in training."""
     return {"max_length": None} | options if "max_length" in kind.options() else options

@@ -191,7 +191,7 @@ class Content:
 
 
 def averaged(model: Module) -> list[Any]:
-    """The parameters that an average is kept of: all, but for the frozen ones of a model with adapters."""
+    """The parameters of which averages are kept: all except the frozen ones of a model with adapters."""
     return [p for p in model.parameters() if p.requires_grad or not isinstance(model, PeftModel)]
 
 
@@ -385,7 +385,7 @@ def new_generators(model: Module, seed: int) -> None:
 
 
 def seed_generators(drawn: Sequence[Any], key: list[int]) -> None:
-    """Put generators at the beginning of streams that are functions of a key and of their places in the list."""
+    """Seed generators with a key and their positions in the list."""
     for i, generator in enumerate(drawn):
         if isinstance(generator, random.Random):
             generator.seed(repr([*key, i]))

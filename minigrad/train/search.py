@@ -290,7 +290,7 @@ def new_model(model_init: Callable[..., Any], trial: Any = None) -> Any:
 
 @contextmanager
 def restoring(model: Any) -> Iterator[Callable[[], None]]:
-    """After the block, the model has the weights, and trains the parameters, that it had before; and at each call."""
+    """Restore the model's weights, and which parameters are trained, after the block and at each call."""
     before = {name: t.numpy().copy() for name, t in model.state_dict().items()}
     trained = {name: p.requires_grad for name, p in model.named_parameters()}
 

@@ -1,4 +1,4 @@
-"""A Trainer that asks its task for the loss, for what an evaluation keeps, and for the scores."""
+"""A Trainer that takes the loss, the outputs to keep in an evaluation, and the scores from a task."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CLOCKS = ("runtime", "_per_second")
 
 
 class TaskTrainer(Trainer):
-    """Trains the model of a task; datasets are what the task encodes (see `minigrad.tasks.base`)."""
+    """Trains the model of a task, on datasets that the task has encoded (see `minigrad.tasks.base`)."""
 
     model: PretrainedModel
 
@@ -40,11 +40,11 @@ class TaskTrainer(Trainer):
         )
 
     def training_step(self, batch: Any) -> Any:
-        """The model's loss for a batch, or the task's; in an evaluation also what the task computes its scores from."""
+        """The model's loss for a batch, or the task's; in an evaluation also the outputs for the task's scores."""
         return self.judged(batch, super().training_step(batch))
 
     def judged(self, batch: Any, out: Any) -> dict[str, Any]:
-        """The loss and the logits of what the model returned for a batch, as the task has them."""
+        """The task's loss and outputs, from a model's output for a batch."""
         loss, logits = loss_and_logits(out)
         smoothing = self.args.label_smoothing_factor if self.model.training else 0.0
         own = None if logits is None else self.task.loss(logits, labels_of(batch), smoothing)
@@ -61,19 +61,19 @@ class TaskTrainer(Trainer):
         return super().measured(dataset, prefix)
 
     def scored(self, found: EvalPrediction) -> dict[str, Any]:
-        """The scores of what an evaluation of `dataset` kept."""
+        """The task's scores from the outputs of an evaluation."""
         return self.task.scores(found.predictions, found.label_ids, self.dataset)
 
 
 def scores_of(record: Record) -> dict[str, Any]:
-    """The scores of an evaluation, without the prefix of their names and without how long it took."""
+    """The scores of an evaluation by their names without a prefix; durations and speeds are left out."""
     found = {name.removeprefix("eval_"): value for name, value in record.items() if name.startswith("eval_")}
     return {name: value for name, value in found.items() if not name.endswith(CLOCKS)}
 
 
 @contextmanager
 def naming(*sources: Any) -> Iterator[None]:
-    """Let a ValueError about all examples of files begin with their names, unless it has one already."""
+    """In the block, a ValueError about all examples gets the names of their files, unless it has one already."""
     try:
         yield
     except ValueError as error:
