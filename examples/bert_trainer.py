@@ -1,5 +1,4 @@
-"""A pretrained BERT learns to sort texts, with TrainingArguments and a Trainer: from a docstring, which package is it
-of?
+"""A pretrained BERT learns to classify docstrings by their package, with TrainingArguments and a Trainer.
 
     python examples/bert_trainer.py --model DIRECTORY       # such as a copy of bert-base-uncased
 

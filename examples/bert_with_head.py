@@ -1,5 +1,4 @@
-"""BERT with a head written by hand: a pretrained encoder, a linear layer, and a training loop with nothing hidden in
-it.
+"""BERT with a handwritten head: a pretrained encoder, a linear layer, and an explicit training loop.
 
     python examples/bert_with_head.py --model DIRECTORY     # such as a copy of bert-base-uncased
 

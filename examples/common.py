@@ -14,10 +14,10 @@ from minigrad.pretrained.image import TORCHVISION
 
 
 def stand_in(model_class: type, config) -> Path:
-    """A directory in the published format and at the published size, with random weights; downloaded ones serve alike.
+    """A directory in the published format and of the published size, with random weights instead of downloaded ones.
 
-    The normalisations remember what noise looks like, and blocks add little to what they are added to (Goyal et al.
-    2017), so that signals keep their size on their way through.
+    The running statistics of batch norms are those of noise, and residual blocks add little (Goyal et al. 2017), so
+    that signals keep their scale through the network.
     """
     model = model_class(config, rng=0).train()
     for path, module in model.named_modules():
@@ -32,21 +32,19 @@ def stand_in(model_class: type, config) -> Path:
 
 
 def processor(size: int) -> AutoImageProcessor:
-    """Pictures of that height and width, normalised as torchvision does."""
+    """A processor for pictures of `size` × `size` pixels, which normalises as torchvision does."""
     return AutoImageProcessor(TORCHVISION | {"size": {"height": size, "width": size}, "do_center_crop": False})
 
 
 def digits(size: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """`count` handwritten digits (UCI) as pictures (count, 3, size, size), and which they are."""
+    """`count` handwritten digits (UCI) as pictures (count, 3, size, size), and their classes (count,)."""
     pictures, labels = load_digits(return_X_y=True)
     pictures = (pictures[:count].reshape(-1, 8, 8) * 255 / 16).astype(np.uint8)
     return processor(size)(list(pictures))["pixel_values"], labels[:count]
 
 
 def patches(size: int, count: int, edge: int = 48) -> tuple[np.ndarray, np.ndarray]:
-    """Patches of photographs of a temple (0) and a flower (1), as pictures (count, 3, size, size), and where each is
-    from.
-    """
+    """Patches of two photographs, as pictures (count, 3, size, size), and their classes, temple (0) or flower (1)."""
     found = [
         (photo[y : y + edge, x : x + edge], label)
         for label, photo in enumerate(load_sample_images().images)
@@ -72,13 +70,13 @@ def fit(scores: Callable[[np.ndarray], Tensor], optimizer, x: np.ndarray, labels
 
 
 def in_batches(f: Callable[[np.ndarray], Tensor], x: np.ndarray, size: int = 32) -> np.ndarray:
-    """f of all x, some at a time, and nothing kept for a backward pass."""
+    """f(x), computed in batches without recording."""
     with no_grad():
         return np.concatenate([f(x[i : i + size]).numpy() for i in range(0, len(x), size)])
 
 
 def test(scores: Callable[[np.ndarray], Tensor], x: np.ndarray, labels: np.ndarray) -> float:
-    """The share of right answers."""
+    """The accuracy on x."""
     accuracy = metrics.accuracy(labels, in_batches(scores, x).argmax(-1))
     print(f"test accuracy {accuracy:.3f}")
     return accuracy

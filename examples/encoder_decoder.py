@@ -1,5 +1,4 @@
-"""An encoder-decoder Transformer, trained from nothing, rewrites dates letter by letter: "March 3, 2021" to
-"2021-03-03".
+"""An encoder-decoder Transformer, trained from scratch, rewrites dates letter by letter: "March 3, 2021" to 2021-03-03.
 
 python examples/encoder_decoder.py
 """
@@ -17,7 +16,7 @@ CODE = {letter: i for i, letter in enumerate(ALPHABET)}
 
 
 def dates(rng, many):
-    """`many` random days as (what is read, what is to be written): integers (many, letters)."""
+    """`many` random days as sources and targets, both integers (many, letters)."""
     days = [datetime.date.fromordinal(int(n)) for n in rng.integers(693_596, 767_009, many)]  # 1900 to 2100
     forms = "{0:%B} {0.day}, {0:%Y}", "{0.day} {0:%b} {0:%Y}", "{0:%Y}, {0:%B} {0.day}"
     read = [forms[form].format(day) + END for form, day in zip(rng.integers(0, len(forms), many), days, strict=True)]
@@ -30,9 +29,7 @@ def encoded(texts):
 
 
 class Translator(nn.Module):
-    """Reads letters, writes letters: (B, S) and (B, T) integers to scores (B, T, alphabet) of the letter that comes
-    next.
-    """
+    """Sources (B, S) and targets (B, T), both integers, to logits (B, T, alphabet) of the next letters."""
 
     def __init__(self, d_model, rng):
         self.embedding = nn.Embedding(len(ALPHABET), d_model, rng=rng)
@@ -43,7 +40,7 @@ class Translator(nn.Module):
         self.head = nn.Linear(d_model, len(ALPHABET), rng=rng)
 
     def forward(self, source, target):
-        padding = source == CODE[PAD]  # True means no
+        padding = source == CODE[PAD]  # True: not attended to
         y = self.transformer(
             self.positions(self.embedding(source)),
             self.positions(self.embedding(target)),
@@ -54,7 +51,7 @@ class Translator(nn.Module):
         return self.head(y)
 
     def write(self, source, length=11):
-        """The most probable letter, again and again."""
+        """Greedy decoding of up to `length` letters."""
         target = np.full((len(source), 1), CODE[START])
         with no_grad():
             for _ in range(length):

@@ -1,9 +1,9 @@
-"""A frozen MobileNetV2 with a new layer on top: only that layer learns, here to tell handwritten digits.
+"""A frozen MobileNetV2 with a new layer on top: only that layer is trained, here to classify handwritten digits.
 
     python examples/frozen_mobilenet_v2.py --model DIRECTORY        # such as a copy of google/mobilenet_v2_1.0_224
 
-Without --model a stand-in of the same format and size is used, whose weights are random: even what such a network makes
-of a picture tells ten digits apart, though less well than with weights that have seen a million photographs.
+Without --model a stand-in of the same format and size with random weights is used.  Its features separate ten digits
+too, though less well than those of a network that was trained on a million photographs.
 """
 
 import argparse
@@ -17,10 +17,10 @@ from minigrad.pretrained import MobileNetV2Config, MobileNetV2Model
 def main(model=None, size=64, images=1000, epochs=20, config=None) -> float:
     base = MobileNetV2Model.from_pretrained(model or stand_in(MobileNetV2Model, config or MobileNetV2Config()))
     print(base.load_report)
-    base.freeze()  # its normalisations, too, keep to what they remember
+    base.freeze()  # its batch norms then use their running statistics
 
     pictures, labels = digits(size, images)
-    x = in_batches(lambda pictures: base(pictures).pooler_output, pictures)  # nothing in it changes: once is enough
+    x = in_batches(lambda pictures: base(pictures).pooler_output, pictures)  # computed once, since it is frozen
     head = nn.Linear(base.hidden_size, 10, rng=0)
     cut = images // 5
     fit(head, optim.Adam(head.parameters(), lr=1e-3), x[cut:], labels[cut:], epochs)

@@ -2,7 +2,7 @@
 
     python examples/frozen_vgg16.py --model vgg16-397923af.pth      # torchvision's file
 
-Without --model a stand-in of the same format and size is used, whose weights are random.
+Without --model a stand-in of the same format and size with random weights is used.
 """
 
 import argparse

@@ -1,11 +1,10 @@
-"""Entities and questions made from the manual's text in the standard library, by rules and a seed: no person read them.
+"""Makes entities and questions by rules from the text of the manual in the standard library, with a seed.
 
     python examples/made_data.py data      # writes data/entities.jsonl, data/questions.json
 
-Entities are the names of exceptions and of special methods (without their underscores), and versions of Python, as
-regular expressions find them in `pydoc_data.topics`.  Questions ask for the one entity of a kind in a paragraph.  Both
-show that files, training, scores and answers work; how good a model is at them says little about texts that people
-wrote and labelled.
+Entities are the names of exceptions and of special methods (without their underscores), and versions of Python, which
+regular expressions find in `pydoc_data.topics`.  Questions ask for the only entity of a kind in a paragraph.  Both
+show that files, training, scores and answers work; scores on them say little about texts that people labelled.
 """
 
 import builtins
@@ -19,7 +18,7 @@ from pydoc_data.topics import topics
 EXCEPTIONS = "|".join(name for name in dir(builtins) if name.endswith(("Error", "Exception", "Warning", "Iteration")))
 KINDS = {
     "EXCEPTION": re.compile(rf"\b(?:{EXCEPTIONS})\b"),
-    "METHOD": re.compile(r"(?<=__)[a-z]+(?=__)"),  # what stands between the underscores
+    "METHOD": re.compile(r"(?<=__)[a-z]+(?=__)"),  # the name between the underscores
     "VERSION": re.compile(r"\b(?:Python|version) \d+\.\d+(?:\.\d+)?"),
 }
 ANSWERS = KINDS | {"METHOD": re.compile(r"__\w+__(?!\w)")}
@@ -31,7 +30,7 @@ QUESTIONS = {
 
 
 def paragraphs(longest: int = 300) -> list[str]:
-    """The paragraphs of the manual that name an entity, none twice, white space folded, in a fixed order."""
+    """The distinct paragraphs of the manual that name an entity, with white space folded, in a fixed order."""
     found = {}
     for _, topic in sorted(topics.items()):
         for paragraph in re.split(r"\n\s*\n", topic):
@@ -48,14 +47,14 @@ def spans(text: str, kinds: dict[str, re.Pattern] = KINDS) -> list[dict]:
 
 
 def entities(count: int | None = None, seed: int = 0) -> list[dict]:
-    """Texts with their entities, as lines of a JSONL file have them."""
+    """Texts with their entities, the objects of a JSONL file."""
     texts = paragraphs()
     random.Random(seed).shuffle(texts)
     return [{"text": text, "entities": spans(text)} for text in texts[:count]]
 
 
 def questions(count: int | None = None, seed: int = 0) -> dict:
-    """Questions in SQuAD's form: for each paragraph those whose answer occurs in it once."""
+    """Questions in SQuAD's format: for each paragraph those whose answer occurs in it once."""
     rng, articles = random.Random(seed), []
     texts = paragraphs()
     rng.shuffle(texts)

@@ -1,9 +1,9 @@
-"""ResNet-50 with its last layer replaced: `model.fc` for as many classes as there are, and all of it trained further.
+"""ResNet-50 with its last layer `model.fc` replaced for other classes, and all of it trained further.
 
     python examples/resnet50_new_fc.py --model resnet50-0676ba61.pth        # torchvision's file
 
-Without --model a stand-in of the same format and size is used, whose weights are random.  The classes are two
-photographs, cut into patches: which of them is a patch from?
+Without --model a stand-in of the same format and size with random weights is used.  The task is to classify patches by
+which of two photographs they come from.
 """
 
 import argparse
@@ -26,7 +26,7 @@ def main(model=None, size=64, images=160, epochs=2, config=None) -> float:
     model.train()
     fit(lambda x: model(x).logits, optim.SGD(model.parameters(), lr=0.01), pictures[cut:], labels[cut:], epochs)
     model.eval()
-    model.save_pretrained("outputs/resnet50-new-fc")  # which transformers loads, too
+    model.save_pretrained("outputs/resnet50-new-fc")  # transformers can load it too
     return test(lambda x: model(x).logits, pictures[:cut], labels[:cut])
 
 

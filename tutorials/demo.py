@@ -1,9 +1,8 @@
-"""The main job on real input: teach a pretrained transformer to tell from a docstring which Python package it
-documents.
+"""Fine-tunes a pretrained transformer to classify docstrings by the Python package that they document.
 
-`make demo` runs this.  The model is all-MiniLM-L6-v2, 22.7 million weights; the texts are the docstrings of the
-standard library, found on every machine; a third of them is kept apart, for choosing the best epoch and for the test at
-the end.
+`make demo` runs this.  The model is all-MiniLM-L6-v2, with 22.7 million weights; the texts are the docstrings of the
+standard library, which every machine has.  A third of them is held out, to select the best epoch and for the final
+test.
 """
 
 import sys
@@ -30,9 +29,9 @@ finetune(
     max_length=64,
     num_train_epochs=4,
     learning_rate=3e-4,
-    resume_from_checkpoint=latest_checkpoint(OUTPUT) is not None,  # after Ctrl-C, make demo goes on
+    resume_from_checkpoint=latest_checkpoint(OUTPUT) is not None,  # after Ctrl-C, make demo continues
 )
-for checkpoint in Path(OUTPUT).glob("checkpoint-*"):  # where it was interrupted
+for checkpoint in Path(OUTPUT).glob("checkpoint-*"):  # left by an interruption
     rmtree(checkpoint)
 
 classifier = TextClassifier.from_pretrained(OUTPUT)

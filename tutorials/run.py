@@ -1,6 +1,4 @@
-"""Run the notebooks from top to bottom and store them with their outputs: `make notebooks`, or with names to run some
-of them.
-"""
+"""Run the notebooks, or those named, from top to bottom and store them with their outputs: `make notebooks`."""
 
 import os
 import re
@@ -15,7 +13,7 @@ HERE = Path(__file__).parent
 
 
 def run(path: Path) -> nbformat.NotebookNode:
-    """The notebook with the outputs of a fresh run, and with nothing in it that only says when or where it ran."""
+    """The notebook with the outputs of a fresh run, without anything that depends on the time or place of the run."""
     notebook = nbformat.read(path, as_version=4)
     with tempfile.TemporaryDirectory() as directory:
         nbclient.execute(notebook, cwd=directory, timeout=600)
