@@ -1,12 +1,12 @@
-"""The facts about an op of this package, stated once, where the op is defined.
+"""The properties of an op of this package, stated once, where the op is defined.
 
-@builtin(in_float32="halves and integers", autocast="float32")      how it treats dtypes
+@builtin(in_float32="halves and integers", autocast="float32")      its treatment of dtypes
 @primitive
-def exp(xp, x, /):                                                  what it computes
+def exp(xp, x, /):                                                  its value
     return xp.exp(x)
 
 exp.defvjp(x=lambda g, y: g * y)                                    its derivative, as code
-exp.in_symbols(x="g · y")                                           and as `explain` writes it
+exp.in_symbols(x="g · y")                                           and in symbols, for `explain`
 
 A user's op has only the decorator `primitive` or `definition`, and is named after its function.
 """
@@ -20,7 +20,7 @@ from .precision import computed_in_float32
 from .primitive import OPS
 
 F = TypeVar("F", bound=Callable)
-FUNCTIONS: dict[str, Callable] = {}  # by name: the functions that are made of ops and have facts of their own
+FUNCTIONS: dict[str, Callable] = {}  # the functions made of ops that are declared with @builtin, by name
 
 
 def builtin(
@@ -37,17 +37,17 @@ def builtin(
     views of `g`.
 
     Args:
-        name: of the op, where its function bears another, such as `_linear` behind `linear`.
-        in_float32: what is computed in float32, and rounded to its dtype once: floats of 16 bits, whole numbers too
-            (of which NumPy would compute exp of 8 bits in 16 and of 64 bits in 64), or floats of 16 bits only beside a
-            Python float, which NumPy would round first.
-        in_int64: whether whole numbers and booleans alone are computed in int64, as in a sum: in its own dtype a
-            product of two matrices of int8 would wrap around at 128.
-        autocast: what autocast casts Tensors of 16 and 32 bits to: to 16 bits in products, where nearly all the time
-            goes; to float32 where sums would lose digits and powers would leave the range; to the dtype of the first
-            input.  By default they stay, and the op computes in the wider dtype, if there are two.
-        leading: of a function, how many arguments `in_float32="halves and integers"` is about: the first ones, which
-            also decide on the dtype of the result.
+        name: the name of the op, if its function has another, such as `_linear` behind `linear`.
+        in_float32: the inputs that are computed in float32, with the result rounded to their dtype once: "halves" are
+            16-bit floats; "halves and integers" also integers (for which NumPy would choose a dtype by their size);
+            "halves beside numbers" 16-bit floats only beside a Python float, which NumPy would round first.
+        in_int64: whether integers and booleans without floats are computed in int64, as in a sum; in its own dtype a
+            product of two int8 matrices would wrap around at 128.
+        autocast: the dtype to which autocast casts 16- and 32-bit Tensors: 16 bits in products, which take nearly all
+            the time; float32 where sums would lose digits and powers would overflow; or the dtype of the first input.
+            By default they are not cast, and the op computes in the wider dtype.
+        leading: for a function, the number of first arguments to which `in_float32="halves and integers"` applies,
+            which also determine the dtype of the result.
     """
 
     def declare(front: F) -> F:

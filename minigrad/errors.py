@@ -1,4 +1,4 @@
-"""Errors that teach: which op it was, on what shapes, and what would help."""
+"""Explains errors of ops: adds the op, the shapes of its inputs, and a hint to the message."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ NO_NUMBERS = {
     "m": "times",
     "c": "complex numbers",
 }  # by the dtype's kind
-FAILURES = (ValueError, TypeError, IndexError, OverflowError, AttributeError)  # what bad input leads to in an op
+FAILURES = (ValueError, TypeError, IndexError, OverflowError, AttributeError)  # the errors of bad input
 
 
 def is_number(value: Any) -> TypeGuard[float]:
-    """Whether this is a real number of Python or NumPy; a boolean is none."""
+    """Whether a value is a real number of Python or NumPy, and not a boolean."""
     return isinstance(value, Real) and not isinstance(value, (bool, np.bool_))
 
 
 def is_whole(value: Any, least: float = -math.inf) -> TypeGuard[int]:
-    """Whether this is a whole number, and at least that; a boolean is none."""
+    """Whether a value is a whole number of at least `least`, and not a boolean."""
     return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
 
 
 def explained(error: Exception, op: Any, inputs: tuple, arrays: list, options: tuple) -> Exception:
-    """The same kind of error, saying which op it was, on what shapes, and what would help."""
-    if hasattr(error, "op"):  # the innermost op has already spoken
+    """The same kind of error, with the op, the shapes of its inputs, and a hint in its message."""
+    if hasattr(error, "op"):  # explained already, for an inner op
         return error
     named = dict(zip(op.options, options, strict=True))
     known = [a for a in arrays if hasattr(a, "shape")]
@@ -59,7 +59,7 @@ def explained(error: Exception, op: Any, inputs: tuple, arrays: list, options: t
 
 
 def _raised(error: Exception) -> bool:
-    """Whether an error has the words of a `raise` in the code of an op, and not those of Python or an array library."""
+    """Whether an error comes from a `raise` in the code of an op, and not from Python or an array library."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
@@ -69,7 +69,7 @@ def _raised(error: Exception) -> bool:
 
 
 def _unfit(names: list[str], given: list, text: str) -> str | None:
-    """Which input is no array of numbers, where that is what the error with this text is about."""
+    """The hint about an input that is not an array of numbers, if the error with this text is about that."""
     for name, x in zip(names, given):
         if (kind := getattr(getattr(x, "dtype", None), "kind", "f")) in NO_NUMBERS:
             return f"{name} holds {NO_NUMBERS[kind]}: give numbers, whole, floating, or True and False"

@@ -1,4 +1,4 @@
-"""Which dtype an op computes in and which its result has: 16 bits compute in float32, and nothing widens unasked."""
+"""The dtype in which an op computes, and that of its result: 16-bit floats in float32, and no implicit widening."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ F = TypeVar("F", bound=Callable)
 
 
 def computed_in_float32(function: F, leading: int = 0, whole: bool = False) -> F:
-    """A function made of ops, with floats of 16 bits computed in float32 and the result rounded to their dtype once.
+    """A function made of ops that computes 16-bit floats in float32, and rounds the result to their dtype once.
 
-    So a sum of numbers of 16 bits runs in float32, and nothing in a mean or a loss overflows or is rounded on the way;
-    the tape holds the casts, so the gradients too are computed in float32 and rounded once.  Under autocast the
-    function is cast as an op is: see amp.py.  The first `leading` arguments say which dtype the result has, if not all
-    Tensors do, and whole numbers among them, too, are float32 from the start; `whole` numbers alone are int64.
+    So a sum of 16-bit numbers is accumulated in float32, and no intermediate result of a mean or a loss overflows or is
+    rounded.  The casts are on the tape, so the gradients are computed in float32 and rounded once too.  Under autocast
+    the function is cast like an op: see amp.py.  If `leading` is given, only that many first arguments determine the
+    dtype of the result, and integers among them are converted to float32.  With `whole`, integers without floats are
+    computed in int64.
     """
     name, first = function.__name__, getattr(function, "__wrapped__", function).__code__.co_varnames[:leading]
 
@@ -59,7 +60,7 @@ def computed_in_float32(function: F, leading: int = 0, whole: bool = False) -> F
 
 
 def widened(op: Any, inputs: list) -> tuple[list, np.dtype] | None:
-    """The inputs of an op in the dtype it computes in, and the dtype of its result; or None: no change."""
+    """The inputs of an op in the dtype in which it computes, and the dtype of its result; None if nothing changes."""
     if op.only_numbers and float not in map(type, inputs):
         return None
     wide = wider(inputs, [op.is_floating] * len(inputs), inputs)
@@ -67,7 +68,7 @@ def widened(op: Any, inputs: list) -> tuple[list, np.dtype] | None:
 
 
 def in_int64(values: Sequence) -> tuple[list, np.dtype] | None:
-    """The values, whole numbers or booleans, in int64, and that dtype; or None: no change."""
+    """The values, integers or booleans, in int64, and that dtype; None if nothing changes."""
     arrays = [x for x in values if hasattr(x, "dtype")]
     if any([is_float(x.dtype) for x in arrays]) or all([x.dtype == I8 for x in arrays]):
         return None
@@ -77,7 +78,7 @@ def in_int64(values: Sequence) -> tuple[list, np.dtype] | None:
 def wider(values: Sequence, to_float: Sequence[bool], heeded: Sequence) -> tuple[list, np.dtype] | None:
     """The values with 16-bit floats in float32, and the result's dtype, from the values `heeded`; None if none change.
 
-    Whole numbers, where `to_float` says so, go to the dtype that is computed in.
+    Integers for which `to_float` is True are converted to the dtype of the computation.
     """
     arrays = [x for x in values if isinstance(x, Tensor) or hasattr(x, "shape") and not isinstance(x, np.generic)]
     if all([x.dtype is F4 for x in arrays]):
@@ -93,21 +94,21 @@ def wider(values: Sequence, to_float: Sequence[bool], heeded: Sequence) -> tuple
 
 
 def sum_dtype(dtype: np.dtype) -> np.dtype:
-    """The dtype of a sum, or of a product of all entries: of whole numbers and booleans int64, as in torch.
+    """The dtype of a sum, or of a product of all entries: int64 for integers and booleans, as in torch.
 
-    (NumPy would add unsigned ones up in uint64, where a small sum minus a larger number wraps around.)
+    (NumPy would accumulate unsigned ones in uint64, in which a small sum minus a larger number wraps around.)
     """
     return dtype if is_float(dtype) else I8
 
 
 def rounded(y: Any, dtype: np.dtype) -> Any:
-    """A floating result in this dtype."""
+    """A floating-point result in this dtype."""
     return y if y.dtype == dtype or not is_float(y.dtype) else Tensor.astype(y, dtype)
 
 
 @contextmanager
 def uncast(on: bool | Mode) -> Iterator[None]:
-    """What runs in the body is not cast by autocast: it has just been cast, for good reason."""
+    """In the block, autocast does not cast, because the values have just been cast."""
     if on is True or on is False:
         yield
     else:
@@ -116,7 +117,7 @@ def uncast(on: bool | Mode) -> Iterator[None]:
 
 
 def settled(op: str, y: Any, arrays: list) -> Any:
-    """The promotion rule, in one place: a floating result has the common type of the floating inputs, float32 if none.
+    """The promotion rule: a floating-point result has the common type of the floating-point inputs, or else float32.
 
     (NumPy would widen int with float32, and int / int, to float64; and bfloat16 with a Python number to float32.)
     """

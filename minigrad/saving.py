@@ -1,8 +1,8 @@
-"""Saving a model of one's own, and loading it again: `mg.save(model.state_dict(), "model.safetensors")`.
+"""Saves and loads the state of your own models: `mg.save(model.state_dict(), "model.safetensors")`.
 
-The format is safetensors, which holds arrays by name, and beside them texts: what else a nested dict has, such as an
-optimiser's state, is kept there as JSON.  (Models with a Hugging Face layout have
-`save_pretrained` and `from_pretrained`.)
+The format is safetensors, which holds arrays by name, and texts, in which the other values of a nested dict, such as an
+optimiser's state, are stored as JSON.  (Models with a Hugging Face layout have `save_pretrained` and
+`from_pretrained`.)
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ def save(tensors: Mapping[str, Any], path: str | os.PathLike) -> None:
     A dict may also hold numbers, texts, None, and dicts, lists and tuples of all these, such as `{"model":
     model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": 3}`; `load` gives the same back.
 
-    The file is written beside and then moved in, so that a run that is killed leaves the old one whole.
+    The file is written under a temporary name and then renamed, so a run that is killed leaves the old one intact.
 
     Raises:
-        TypeError: something is none of these, or a dtype is one that the format does not have.
-        ValueError: the file's name says that it is to be a pickle.
+        TypeError: a value is of another type, or of a dtype that the format lacks.
+        ValueError: the file's name has the ending of a pickle.
         FileNotFoundError: there is no such directory.
     """
     path = Path(path)

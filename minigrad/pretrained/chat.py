@@ -1,6 +1,6 @@
-"""A chat as the text that a model was trained to read it as, by the template that its tokenizer carries.
+"""Renders a chat as the text that a model was trained on, by the template of its tokenizer.
 
-A template is a program by the model's publisher, so it runs in jinja2's sandbox and is given plain data alone.
+A template is a program by the model's publisher, so it runs in jinja2's sandbox and receives plain data only.
 """
 
 from __future__ import annotations
@@ -44,10 +44,11 @@ def _checked(found: Any, directory: Path) -> Any:
 
 
 def render(template: str, messages: Sequence[Mapping[str, Any]], **given: Any) -> str:
-    """The text of a chat; what else is `given` the template knows by its name.
+    """The text of a chat; the template can also use the values in `given` by their names.
 
     Raises:
-        ImportError: jinja2 is missing.   ValueError: the template is none, or refuses this chat.
+        ImportError: jinja2 is missing.
+        ValueError: the template is invalid, or refuses this chat.
     """
     try:
         from jinja2.exceptions import TemplateError
@@ -66,20 +67,18 @@ def render(template: str, messages: Sequence[Mapping[str, Any]], **given: Any) -
 
 
 def render_open(template: str, messages: Sequence[Mapping[str, Any]], **given: Any) -> str:
-    """The text of a chat up to the end of its last message's content, without what would close it."""
-    # a character of no script, which tells where that is, and a space behind it,
+    """The text of a chat up to the end of the content of its last message, without the tokens that would close it."""
+    # a private-use character, which marks the end of the content, and a space after it,
     end, last = "\ue000", dict(messages[-1])
     if not isinstance(last.get("content"), str):
         raise ValueError(
-            "continue_final_message goes on with the content of the last message, which has no text: give it one"
+            "continue_final_message continues the content of the last message, which has no text: give it one"
         )
     text = render(template, [*messages[:-1], last | {"content": last["content"] + end + " "}], **given)
     if end not in text:
-        raise ValueError(
-            "the chat template does not write the content of the last message, which cannot be continued therefore"
-        )
+        raise ValueError("the chat template does not write the content of the last message, so it cannot be continued")
     open_text = text[: text.rindex(end)]
-    return open_text if f"{end} " in text else open_text.rstrip()  # which a template that strips has taken away
+    return open_text if f"{end} " in text else open_text.rstrip()  # the template has stripped the space
 
 
 @lru_cache(8)
@@ -90,7 +89,7 @@ def _compiled(template):
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     class Generation(Extension):
-        """{% generation %} … {% endgeneration %}, which marks what the assistant wrote, and changes nothing."""
+        """{% generation %} … {% endgeneration %}, which marks the assistant's text and does not change it."""
 
         tags = {"generation"}
 
@@ -111,7 +110,7 @@ def _compiled(template):
 
 
 def _plain(value):
-    """Data without methods of its own."""
+    """A value as plain data: text, numbers, lists and dicts."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return next((kind(value) for kind in (bool, int, float, str) if isinstance(value, kind)), None)
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""Pictures as input: what a model checks, and the processor that prepares photographs."""
+"""Pictures as input: the checks of a model, and the processor that prepares photographs."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.2
 HALVES = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
 BILINEAR, BICUBIC = 2, 3  # in Pillow's numbers
 
-# What a kind of processor does where its file says nothing; a size in the file that is one number is meant as it is
-# here.
+# The defaults of each kind of processor; a size that is a single number in a file has the keys of the default size.
 KINDS: dict[str, dict[str, Any]] = {
     "ViT": {"size": {"height": 224, "width": 224}, "resample": BILINEAR, **HALVES},
     "MobileNetV2": {
@@ -42,7 +41,7 @@ ENTRIES = {
     "image_mean": "float | list[float]",
     "image_std": "float | list[float]",
 }
-MAX_EDGE, MAX_PIXELS = 1 << 14, 1 << 25  # of what comes out: 400 MB as floats
+MAX_EDGE, MAX_PIXELS = 1 << 14, 1 << 25  # of a processed picture, which takes up to 400 MB as floats
 ALWAYS = {
     "do_resize": True,
     "do_center_crop": False,
@@ -53,17 +52,17 @@ ALWAYS = {
 
 
 def pixels(given: Any, channels: int, size: tuple[int, int] | None = None, *, like: Tensor) -> Tensor:
-    """What a model was given as a Tensor (N, channels, H, W), of the dtype and on the device of `like`.
+    """The pixels given to a model as a Tensor (N, channels, H, W) with the dtype and on the device of `like`.
 
     Raises:
-        TypeError: the pixels are integers, as in a file: they must have been through the processor.
-        ValueError: another number of axes or channels, or another height and width than `size`.
+        TypeError: the pixels are integers, as in a file, and were not processed.
+        ValueError: the number of axes or channels is wrong, or height and width differ from `size`.
     """
     x = given if isinstance(given, Tensor) else np.asarray(given)
     if x.dtype.kind in "iub":
         raise TypeError(
-            f"pixel_values are {x.dtype}, as in a file: models take normalised floats, which an "
-            "AutoImageProcessor makes of pictures"
+            f"pixel_values are {x.dtype}, as in a file; expected normalised floats, which an AutoImageProcessor makes "
+            "from pictures"
         )
     if len(x.shape) != 4 or x.shape[1] != channels or x.shape[2:] != (size or x.shape[2:]):
         wanted = f"(N, {channels}, {', '.join(map(str, size or ('H', 'W')))})"
@@ -74,16 +73,16 @@ def pixels(given: Any, channels: int, size: tuple[int, int] | None = None, *, li
 
 
 class AutoImageProcessor:
-    """Pictures to `pixel_values`, by the rules the model was trained with, read from preprocessor_config.json.
+    """Turns pictures into `pixel_values` as in the model's training, by the settings of preprocessor_config.json.
 
-    Resized (`size`, `resample`), cut out of the middle (`crop_size`; ResNet's `crop_pct` first makes the picture larger
-    by that much), brought to 0 … 1 (`rescale_factor`) and normalised (`image_mean`, `image_std`), each step unless its
-    `do_…` is false.
+    Pictures are resized (`size`, `resample`), center-cropped (`crop_size`; for ResNet, `crop_pct` first enlarges the
+    picture accordingly), scaled to 0 … 1 (`rescale_factor`) and normalised (`image_mean`, `image_std`); a `do_…` that
+    is false skips its step.
 
         processor = AutoImageProcessor.from_pretrained("resnet-50")
         model(**processor(["cat.jpg", "dog.jpg"]))
 
-    Models in torchvision's files, which come alone, were evaluated with `AutoImageProcessor(TORCHVISION)`.
+    Torchvision's files have no settings; their models were evaluated with `AutoImageProcessor(TORCHVISION)`.
     """
 
     def __init__(self, settings: dict[str, Any]):
@@ -113,10 +112,10 @@ class AutoImageProcessor:
     def from_pretrained(
         cls, source: str | os.PathLike, *, revision: str | None = None, local_files_only: bool = False, **changes: Any
     ) -> AutoImageProcessor:
-        """The processor of a model directory, or of a model on the Hub; `changes` win over what its file says.
+        """The processor of a model directory, or of a model on the Hub; `changes` override the settings of its file.
 
         Raises FileNotFoundError if there is none, ValueError if it is of an unknown kind, TypeError for an unknown
-        change.
+        setting.
         """
         path = model_directory(source, revision=revision, local_files_only=local_files_only) / FILE
         settings = read_json(path)
@@ -134,14 +133,14 @@ class AutoImageProcessor:
     def __call__(self, images: Any) -> dict[str, np.ndarray]:
         """`pixel_values`, float32 (N, 3, H, W), of one picture or a list of them.
 
-        A picture is a path, the bytes of a file, a Pillow image, or uint8 of shape (H, W), (H, W, 3) or (3, H, W); grey
-        ones are made RGB, and 16 bits 8.  A photograph in a file is turned as its EXIF entry says; a Pillow image is
-        taken as it is.
+        A picture is a path, the bytes of a file, a Pillow image, or a uint8 array (H, W), (H, W, 3) or (3, H, W).  Grey
+        pictures become RGB, and 16-bit ones 8-bit.  A picture in a file is rotated as its EXIF entry says; a Pillow
+        image is not.
 
         Raises:
-            FileNotFoundError, ValueError: a file is missing, damaged, no picture, or says that it is very large; an
-                array has another shape; the pictures differ in size and are not resized to one, or would become very
-                large; or one is of 32 bits, for which nothing says what white is.
+            FileNotFoundError, ValueError: a file is missing, damaged, not a picture, or declares a very large size; an
+                array has another shape; the pictures differ in size and are not resized to the same, or would become
+                very large; or one has 32 bits, so that the value of white is unknown.
             TypeError: an array is not uint8.
             ImportError: Pillow is not installed.
         """
@@ -151,7 +150,7 @@ class AutoImageProcessor:
                 rows.append(self._process(image))
         if len({row.shape for row in rows}) > 1:
             raise ValueError(
-                f"the pictures end in different sizes, such as {rows[0].shape[1:]} and "
+                f"the processed pictures have different sizes, such as {rows[0].shape[1:]} and "
                 f'{rows[-1].shape[1:]}: give the processor a "height" and a "width" of size, or '
                 "do_center_crop and a crop_size"
             )
@@ -180,12 +179,12 @@ class AutoImageProcessor:
         return _center_crop(picture, edge, edge) if edge and self.settings.get("crop_pct") else picture
 
     def _new_size(self, picture):
-        """Width and height to resize to."""
+        """The width and height to which to resize."""
         size, share = self.settings["size"], self.settings.get("crop_pct")
         if "shortest_edge" not in size:
             return size["width"], size["height"]
         edge = size["shortest_edge"]
-        # ConvNeXt's rule: so large that nothing is cut off, and the edges give way
+        # ConvNeXt's rule: from 384 pixels on, pictures are resized to a square and not cropped
         if share and edge >= 384:
             return edge, edge
         short = int(edge / share) if share else edge
@@ -196,7 +195,7 @@ class AutoImageProcessor:
 def _check_pixels(width, height):
     if width * height > MAX_PIXELS:
         raise ValueError(
-            f"a picture would become {width} × {height} pixels: expected at most {MAX_PIXELS}; cut it "
+            f"a picture would become {width} × {height} pixels: expected at most {MAX_PIXELS}; crop it "
             'first, or give the processor a "height" and a "width" of size'
         )
 
@@ -207,7 +206,7 @@ def _center_crop(picture, height, width):
 
 
 def _edges(name: str, size: Any, usual: Iterable[str]) -> dict[str, int]:
-    """A size as {"shortest_edge": n} or {"height": n, "width": n}; of one number, the usual of the two."""
+    """A size as {"shortest_edge": n} or {"height": n, "width": n}; one number has the keys in `usual`."""
     size = dict.fromkeys(usual, size) if type(size) is int else size
     known = ({"height", "width"}, {"shortest_edge"})[: 1 + (name == "size")]
     if (
@@ -223,7 +222,7 @@ def _edges(name: str, size: Any, usual: Iterable[str]) -> dict[str, int]:
 
 
 def _listed(images: Any) -> Sequence:
-    """One picture as a list of one."""
+    """A list of pictures; a single picture becomes a list of one."""
     single = (
         isinstance(images, (str, os.PathLike, bytes)) or getattr(images, "ndim", 4) < 4 or hasattr(images, "convert")
     )

@@ -1,4 +1,4 @@
-"""Intermediate results, kept if asked for: the hidden states between layers, and the attention weights."""
+"""Collects intermediate results on request: the hidden states between layers, and the attention weights."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def attention(
     enable_gqa: bool = False,
     rng: Any = None,
 ) -> Any:
-    """F.scaled_dot_product_attention; its weights, if they are to be kept, are its result for identity values."""
+    """F.scaled_dot_product_attention; if the weights are kept, they are computed as its result for identity values."""
     options = {"scale": scale, "enable_gqa": enable_gqa}
     if is_kept("attentions"):
         one = Tensor(np.eye(k.shape[-2], dtype=np.float32), dtype=v.dtype, device=v.device)

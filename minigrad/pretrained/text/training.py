@@ -1,4 +1,4 @@
-"""Tokenizers of your own: word pieces, byte pairs, unigrams, words or characters, learnt from texts."""
+"""Trains tokenizers on texts: word pieces, byte pairs, unigrams, words or characters."""
 
 from __future__ import annotations
 
@@ -43,19 +43,20 @@ def train_tokenizer(
     special_tokens: Sequence[str] = (),
     model_max_length: int | None = None,
 ) -> AutoTokenizer:
-    """Learn a tokenizer from texts, write tokenizer.json and tokenizer_config.json into a directory, and read it.
+    """Train a tokenizer on texts, write tokenizer.json and tokenizer_config.json to a directory, and load it.
 
     Args:
         texts: any iterable of texts, or of pieces of them, such as `minigrad.data.read_pieces("large.txt")`, of which
             one at a time is in memory.
         output: a directory, new or that of a model.
-        kind: "bpe", byte pairs as GPT-2's, which know every text; "wordpiece", as BERT's, with [CLS] and [SEP] around a
-            text; "unigram", as T5's, with </s> after a text; "word", words and punctuation; or "char", characters.
-        vocab_size: the most tokens, special ones included.
-        min_frequency: how often a word, or a pair that is to be merged, must occur; of characters, 1 is used.
-        lowercase: read capitals as small letters.
-        special_tokens: more tokens that are never split, such as "<extra_id_0>".
-        model_max_length: where texts are cut if a call does not say.
+        kind: "bpe", byte pairs as GPT-2's, which can represent any text; "wordpiece", as BERT's, with [CLS] and [SEP]
+            around a text; "unigram", as T5's, with </s> after a text; "word", words and punctuation; or "char",
+            characters.
+        vocab_size: the largest number of tokens, including special ones.
+        min_frequency: how often a word, or a pair to merge, must occur; 1 for characters.
+        lowercase: whether texts are converted to lower case.
+        special_tokens: further tokens that are never split, such as "<extra_id_0>".
+        model_max_length: the number of tokens to which texts are truncated by default.
 
     Raises ValueError for an unknown kind, or if there is no text; ImportError without the `tokenizers` library.
     """
@@ -102,7 +103,7 @@ def train_tokenizer(
     seen = _Counted(texts)
     rules.train_from_iterator(seen, trainer)
     if not seen.characters:
-        raise ValueError("there is no text to learn a tokenizer from; expected texts that hold something")
+        raise ValueError("there is no text to train a tokenizer on; expected texts that are not empty")
     around = {"wordpiece": ("[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1"), "unigram": ("$A </s>", "$A </s> $B </s>")}
     if kind in around:
         ids = [(token, rules.token_to_id(token)) for token in named]
@@ -118,7 +119,7 @@ def train_tokenizer(
 
 
 class _Counted:
-    """Texts as they are iterated over, and how many characters they had."""
+    """An iterable of texts that counts their characters."""
 
     def __init__(self, texts: Iterable[str]):
         if isinstance(texts, str):
