@@ -104,7 +104,7 @@ def test_target_texts(t5):
     batch = DataCollatorForSeq2Seq(t5)(items)
     assert batch["input_ids"].tolist() == [[5, 6, 7], [5, 6, t5.pad_token_id]]
     assert batch["labels"].tolist() == [[8, 1, -100, -100], [9, 9, 9, 1]] and batch["labels"].dtype == np.int64
-    with pytest.raises(ValueError, match="some no labels"):
+    with pytest.raises(ValueError, match="expected each to have labels"):
         DataCollatorForSeq2Seq(t5)([{"input_ids": [1]}])
 
 

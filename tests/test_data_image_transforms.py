@@ -187,7 +187,7 @@ def test_mixup():
         (lambda: T.ColorJitter(None), ValueError, "brightness is None; expected a number of at least 0"),
         (lambda: T.RandomRotation("a"), ValueError, "degrees is 'a'; expected a number of at least 0"),
         (lambda: T.RandomHorizontalFlip("a"), ValueError, "p is 'a'; expected a probability"),
-        (lambda: T.RandomAffine(1, translate=0.1), ValueError, "translate is 0.1; expected two parts"),
+        (lambda: T.RandomAffine(1, translate=0.1), ValueError, "translate is 0.1; expected two fractions"),
         (lambda: T.RandomAffine(1, scale=(0, 1)), ValueError, "scale is .0, 1.; expected .least, most., both above"),
         (lambda: T.RandomResizedCrop(8, ratio=(1, 2, 3)), ValueError, "ratio is .1, 2, 3.; expected .least, most."),
         (lambda: T.Resize(8, ["nearest"]), ValueError, "interpolation is ..nearest..; expected one of"),

@@ -190,7 +190,7 @@ def damage(root, what):
     if what == "a row without its picture":
         folder(root / "p")
         (root / "a.csv").write_text("path,label\np/cat/0.png,x\np/cat/9.png,y\n")
-        return root / "a.csv", "a.csv:3: .*9.png is not there"
+        return root / "a.csv", "a.csv:3: .*9.png does not exist"
     if what == "a table without a column":
         (root / "a.csv").write_text("photo,label\nx.png,y\n")
         return root / "a.csv", "a.csv:1: no image column"

@@ -376,7 +376,7 @@ def test_files_of_another_model_or_version(tmp_path):
     path = tmp_path / "adapter_config.json"
     entries = json.loads(path.read_text())
     for changes, told in (
-        ({"peft_type": ["LORA"]}, "is of peft_type .'LORA'.*expected one of"),
+        ({"peft_type": ["LORA"]}, "has peft_type .'LORA'.*expected one of"),
         ({"peft_type": "ADALORA"}, "is of peft_type 'ADALORA'.*expected one of 'LORA'|expected one of .*'LORA'"),
         ({"use_qalora": True}, "has use_qalora = True, which minigrad's LoraConfig does not support"),
     ):

@@ -57,7 +57,7 @@ def test_lstsq():
     np.testing.assert_allclose(shortest.solution.numpy(), np.linalg.lstsq(a.T, b[:3])[0], rtol=1e-9)
     assert shortest.residuals.shape == (0,)
     assert linalg.lstsq(Tensor(a), Tensor(b[:, 0])).solution.shape == (3,)
-    with pytest.raises(ValueError, match="lstsq: b of"):
+    with pytest.raises(ValueError, match="lstsq: a has shape .* and b .*; expected as many rows"):
         linalg.lstsq(Tensor(a), Tensor(b[:3]))
 
 
@@ -76,7 +76,7 @@ def test_triangles():
 def test_multi_dot_takes_the_cheapest_order():
     xs = [R(s) for s in ((7, 2), (2, 9), (9, 3), (3,))]
     np.testing.assert_allclose(linalg.multi_dot(list(map(Tensor, xs))).numpy(), np.linalg.multi_dot(xs), rtol=1e-12)
-    with pytest.raises(ValueError, match="multi_dot: two or more matrices"):
+    with pytest.raises(ValueError, match="multi_dot: the shapes are .*; expected two or more matrices"):
         linalg.multi_dot([Tensor(xs[0])])
 
 

@@ -28,7 +28,7 @@ def test_vector_norms(order):
 def test_norm_without_an_order_or_an_axis():
     np.testing.assert_allclose(linalg.norm(Tensor(X)).item(), np.linalg.norm(X))
     np.testing.assert_allclose(linalg.norm(Tensor(X[0]), 2).item(), np.linalg.norm(X[0], 2))
-    with pytest.raises(ValueError, match="x is a vector or a matrix"):
+    with pytest.raises(ValueError, match="expected a vector or a matrix with ord=2"):
         linalg.norm(Tensor(X), 2)
     with pytest.raises(ValueError, match="expected two axes for ord='nuc'"):
         linalg.norm(Tensor(X), "nuc", 1)

@@ -51,5 +51,5 @@ def test_logdet_is_nan_below_0():
 
 @pytest.mark.parametrize("f", [linalg.inv, linalg.det, linalg.slogdet, linalg.cholesky, linalg.eigh, linalg.matrix_exp])
 def test_what_is_not_square_is_refused_by_name(f):
-    with pytest.raises(ValueError, match=f"{f.__name__}: square matrices"):
+    with pytest.raises(ValueError, match=f"{f.__name__}: x has shape .*; expected square matrices"):
         f(mg.ones((2, 3)))

@@ -233,7 +233,7 @@ def test_a_strip_does_not_grow_into_gigabytes(tmp_path, shape):
             if settings.get("image_processor_type", "").startswith("ConvNext"):
                 settings = settings | {"size": {"shortest_edge": 224}}
             with pytest.raises(
-                ValueError, match="a picture would become .* pixels: expected at most 33554432; cut"
+                ValueError, match="a picture would become .* pixels: expected at most 33554432; crop"
             ) as caught:
                 AutoImageProcessor(settings)(picture)
             assert str(caught.value).startswith(f"{picture}: ") == (not isinstance(picture, np.ndarray))

@@ -40,7 +40,7 @@ CASES = [  # task, file, its content, what is typed besides, what is told
     (TEXT, "a.jsonl", '{"text": "oven", "label": "a"}\n{"text": "oven"\n', [], "a.jsonl:2: not JSON"),
     (TEXT, "a.jsonl", '{"text": 3, "label": "a"}', [], "a.jsonl:1: the text is 3; expected a string"),
     (TEXT, "a.jsonl", '{"text": "oven", "label": true}', [], "a.jsonl:1: the label is true; expected a string"),
-    (TEXT, "a.jsonl", '{"text": "oven", "label": ["a"]}', [], "several labels. Then pass --problem-type"),
+    (TEXT, "a.jsonl", '{"text": "oven", "label": ["a"]}', [], "several labels per text pass --problem-type"),
     (TEXT, "a.jsonl", '{"text": "oven", "label": 0.5}', [], "for a regression pass --problem-type"),
     (TEXT, "a.json", '[{"text": "oven", "label": "a"}, 3]', [], "a.json: object 2: expected an object"),
     (TEXT, "a.xlsx", "PK", [], "a.xlsx: cannot tell the format from the name"),
@@ -66,7 +66,13 @@ CASES = [  # task, file, its content, what is typed besides, what is told
     (QUESTIONS, "a.json", '{"data": [{"paragraphs": [{"context": "Ada"}]}]}', [], "a.json: article 1, paragraph 1: "),
     (QUESTIONS, "a.json", '{"data": [', [], "a.json: not JSON"),
     (QUESTIONS, "a.jsonl", json.dumps(ROW | {"context": ""}), [], 'a.jsonl:1: the context is ""'),
-    (QUESTIONS, "a.jsonl", json.dumps(ROW | {"context": "Eve came."}), [], "a.jsonl:1: the answer 'Ada' does not"),
+    (
+        QUESTIONS,
+        "a.jsonl",
+        json.dumps(ROW | {"context": "Eve came."}),
+        [],
+        "a.jsonl:1: the answer 'Ada' is not at character 0",
+    ),
     (QUESTIONS, "a.jsonl", json.dumps(ROW | {"answers": "Ada"}), [], 'a.jsonl:1: the answers are "Ada"; expected'),
     (
         QUESTIONS,

@@ -17,7 +17,7 @@ from minigrad.pretrained import (
     GPT2LMHeadModel,
     train_tokenizer,
 )
-from minigrad.tasks.language_modeling import CausalLanguageModeling, MaskedLanguageModeling, Pieces
+from minigrad.tasks.language_modeling import CausalLanguageModeling, MaskedLanguageModeling, WordBlocks
 from minigrad.train import finetune, pipeline
 
 pytest.importorskip("tokenizers")
@@ -163,7 +163,7 @@ def test_whole_words_by_the_marks_of_a_vocabulary(bert, gpt, tmp_path):
         task = CausalLanguageModeling(max_length=64)
         task.processor = task.load_processor(directory)
         blocks = task.packed(["unusual statements are unusual"])
-        offsets = Pieces(blocks, task.processor)[0]["offset_mapping"]
+        offsets = WordBlocks(blocks, task.processor)[0]["offset_mapping"]
         tokens = task.processor.convert_ids_to_tokens(blocks[0]["input_ids"])
         begins = [True, *(offsets[1:, 0] != offsets[:-1, 1])]
         found = []
@@ -182,7 +182,7 @@ def test_whole_words_by_the_marks_of_a_vocabulary(bert, gpt, tmp_path):
     ("name", "content", "text"),
     [
         ("a.txt", b"fine\ncaf\xe9\n" * 30, "a.txt:2: not UTF-8"),
-        ("a.txt", b"one single line", "has no line break after which its last 20% could be held out"),
+        ("a.txt", b"one single line", "has no line break after which the last 20% could be held out"),
         ("a.txt", b"", "a.txt is empty: expected text"),
         ("b.txt", None, "b.txt: no such file"),
         ("a.jsonl", b'{"txt": "a"}\n', "a.jsonl:1: no text column"),

@@ -147,7 +147,7 @@ def test_answers_consist_of_whole_words(text, piece, whole):
         (["Who?"], "example 1 is 'Who.'; expected a dict with question, context and answers"),
         (
             [questions(1)[0] | {"answers": [{"text": "x", "answer_start": 1}]}],
-            "example 1: the answer 'x' does not stand",
+            "example 1: the answer 'x' is not at character",
         ),
         (questions(4, impossible=1.0), "none of the 3 training questions has an answer; expected some that have"),
         (

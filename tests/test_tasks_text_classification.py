@@ -164,7 +164,10 @@ def test_balanced_sampling_draws_each_label_equally_often(base, tmp_path):
     [
         ({"problem_type": "regresion"}, "problem_type is 'regresion'; expected one of .*: type 'regression'"),
         ({"class_weights": "rare"}, "class_weights is 'rare'; expected 'balanced', or weights such as"),
-        ({"class_weights": {"musik": 2.0}}, "class_weights has 'musik', which is no label: there are cooking, music"),
+        (
+            {"class_weights": {"musik": 2.0}},
+            "class_weights has 'musik', which is not a label: there are cooking, music",
+        ),
         ({"class_weights": {"music": -2.0}}, "the weight of 'music' is -2.0; expected a number above 0"),
         ({"class_weights": "balanced", **MULTI}, "class_weights is for single_label_classification, and problem_type"),
         ({"balanced_sampling": True, "problem_type": "regression"}, "balanced_sampling is for single_label_class"),

@@ -163,8 +163,8 @@ def test_word_pieces_and_byte_pairs(tmp_path):
 @pytest.mark.parametrize(
     "rows, told",
     [
-        ([("Ada came", ["O"])], "example 1 is .*; expected a pair of lists of as many words and tags"),
-        ([(["Ada"], ["O", "O"])], "expected a pair of lists of as many words and tags"),
+        ([("Ada came", ["O"])], "example 1 is .*; expected a pair of lists, words and as many tags"),
+        ([(["Ada"], ["O", "O"])], "expected a pair of lists, words and as many tags"),
         ([(["Ada"], ["PER"])], 'example 1: the tag is "PER"; expected O, or B-'),
         ([(["Ada", ""], ["O", "O"])], "example 1: a word is ''; expected a text that is not empty"),
         (

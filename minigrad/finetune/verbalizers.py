@@ -40,7 +40,7 @@ class Verbalizer:
         for name, several in self.words.items():
             if not several or not all(isinstance(word, str) and word.strip() for word in several):
                 raise ValueError(
-                    f"the class {name!r} has {list(several)}; expected one word or more, as in "
+                    f"the class {name!r} has the words {list(several)}; expected one word or more, as in "
                     f"Verbalizer({{{name!r}: ['{str(name).lower()}'], ...}})"
                 )
             for word in several:
