@@ -191,7 +191,7 @@ def parser() -> ArgumentParser:
     command.add_argument(
         "student",
         metavar="STUDENT",
-        help="a model directory with the same tokenizer; or the number of the teacher's layers to begin with, such as 3, "
+        help="a model directory with the same tokenizer; or the number of the teacher's layers to keep, such as 3, "
         "or their numbers, such as 0,2,5",
     )
     defaults = {name: parameter.default for name, parameter in signature(distill).parameters.items()}
