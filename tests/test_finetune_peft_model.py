@@ -614,9 +614,9 @@ def test_options_that_there_are_not_and_all_linear_of_no_linear_are_refused():
         LoraConfig(target_module=["query"])
     with pytest.raises(TypeError, match="IA3Config has no option 'r': it has task_type, .*feedforward_modules"):
         IA3Config(r=8)
-    told = '"all-linear" hits no module of Sequential: it has no Linear .* can be adapted are 0$'
+    told = '"all-linear" matches no module of Sequential: it has no Linear .* can be adapted are 0$'
     with pytest.raises(ValueError, match=told):
         get_peft_model(nn.Sequential(nn.Conv1d(1, 1, 1, rng=0)), LoraConfig(target_modules="all-linear"))
     for config in (IA3Config, BottleneckConfig):
-        with pytest.raises(ValueError, match='"all-linear" hits no module of BertForSequenceClassification'):
+        with pytest.raises(ValueError, match='"all-linear" matches no module of BertForSequenceClassification'):
             get_peft_model(bert(), config(target_modules="all-linear", exclude_modules=r".*"))
