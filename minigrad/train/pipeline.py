@@ -82,7 +82,7 @@ def pipeline(
         classify.evaluate("test.csv")           # {"loss": 0.31, "accuracy": 0.88, ...}
 
     Args:
-        task: one of `minigrad.tasks.TASKS`, or "feature-extraction"; None for the task that the model was fine-tuned for.
+        task: one of `minigrad.tasks.TASKS`, or "feature-extraction"; None for the task of the fine-tuning.
         model: a model directory, the name of one on the Hub, or a model.
         tokenizer: the tokenizer or image processor, needed if `model` is a model.
         options: options of the task, such as max_length=64.
