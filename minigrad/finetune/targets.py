@@ -105,8 +105,9 @@ def all_linear(model: Module, paths: dict[str, Module], kinds: tuple[type, ...])
     hits = [Hit(ALL_LINEAR, path, module) for path, module in paths.items() if is_inner_linear(model, path, module)]
     if not hits:
         raise ValueError(
-            f'"{ALL_LINEAR}" matches no module of {type(model).__name__}: it has no Linear except those that score labels '
-            "or tokens, and those that exclude_modules or modules_to_save leave out; the layers that can be adapted are "
+            f'"{ALL_LINEAR}" matches no module of {type(model).__name__}: it has no Linear except those that score '
+            "labels or tokens, and those that exclude_modules or modules_to_save leave out; the layers that can be "
+            "adapted are "
             f"{', '.join(endings(model, kinds)[:6]) or 'none'}"
         )
     return hits
