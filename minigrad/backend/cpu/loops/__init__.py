@@ -1,7 +1,7 @@
-"""Kernels as compiled loops, where numba is installed: the extra `fast`.  MINIGRAD_LOOPS=0 does without.
+"""Kernels as compiled loops, if numba is installed (the extra `fast`); MINIGRAD_LOOPS=0 disables them.
 
-A file here has the name of the file in shared/ that says the same in whole arrays, and of the one in cuda/ that says it
-for a GPU.  It imports numba, which takes a third of a second, and so is imported when a kernel is first asked for.
+A file here has the name of the file in shared/ that computes the same on whole arrays, and of the one in cuda/ for a
+GPU.  It imports numba, which takes a third of a second, so it is imported when one of its kernels is first used.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..select import choose, has_plain_rows, is_plain, is_plain_matrix
 
 @functools.cache
 def available() -> bool:
-    """Whether kernels are compiled: numba is installed, and takes the NumPy there is."""
+    """Whether kernels can be compiled: numba is installed, and supports the installed NumPy."""
     if os.environ.get("MINIGRAD_LOOPS") == "0":
         return False
     try:
@@ -37,19 +37,19 @@ def is_recurrent(gates: np.ndarray, weight: np.ndarray, *rest: Any) -> bool:
 
 
 def has_plain_queries(q: np.ndarray, k: np.ndarray, v: np.ndarray, *rest: Any) -> bool:
-    """Float32, and not a single query, as a model has that writes a token at a time."""
+    """Whether all are float32 and there are several queries; a model that generates text has one at a time."""
     plain = is_plain(q) and k.dtype == v.dtype == np.float32 and q.shape[-2] > 1
     return plain and min(k.size, v.size) > 0 and bool(blas.address())
 
 
 def turns_rows(x: np.ndarray, cos: np.ndarray, sin: np.ndarray) -> bool:
-    """Whether each row of x, of an even number of entries, has a cosine and a sine for each of them."""
+    """Whether the rows of x have an even number of entries, and a cosine and a sine for each."""
     wide = is_plain(x) and x.ndim > 1 and x.shape[-1] % 2 == 0 and cos.dtype == sin.dtype == np.float32
     return wide and all(a.shape[-1:] == x.shape[-1:] and fits_into(a, x) for a in (cos, sin))
 
 
 def fits_into(a: np.ndarray, x: np.ndarray) -> bool:
-    """Whether an array can be broadcast to x."""
+    """Whether an array broadcasts to x."""
     return a.ndim <= x.ndim and all(m in (1, n) for m, n in zip(a.shape[::-1], x.shape[::-1]))
 
 
@@ -59,27 +59,27 @@ def has_plain_weight(x: np.ndarray, weight: Any, *rest: Any) -> bool:
 
 
 def is_convolution(x: np.ndarray, *rest: Any) -> bool:
-    """Signals or images, all in float32, and something to multiply."""
+    """Whether x is signals or images, all are float32, and none is empty."""
     return is_plain(x) and x.ndim in (3, 4) and all(a is None or a.dtype == np.float32 and a.size > 0 for a in rest)
 
 
 def is_scaled(x: np.ndarray, weight: Any, bias: Any) -> bool:
-    """Whether there is something to be done to each channel of images or signals."""
+    """Whether x is images or signals, and there is a weight or a bias per channel."""
     return is_plain(x) and x.ndim > 2 and not (weight is None and bias is None)
 
 
 def is_sum(x: np.ndarray, *options: Any) -> bool:
-    """Whether a window's entries are all added up, and none of them is chosen."""
+    """Whether the pooling sums the entries of a window instead of choosing one."""
     return is_plain(x) and options[-2] is None
 
 
 def is_quantized(x: np.ndarray, scale: np.ndarray, bias: Any, weight: np.ndarray) -> bool:
-    """Whether all floats are float32 and, like the numbers, lie in order; and there is something to multiply."""
+    """Whether all floats are float32, weights and scales are contiguous, and neither x nor the weight is empty."""
     ours = all(a is None or a.dtype == np.float32 for a in (x, scale, bias)) and min(x.size, weight.size) > 0
     return ours and all(a is None or a.flags.c_contiguous for a in (weight, scale, bias))
 
 
-KERNELS: dict[str, dict[str, Callable[..., bool]]] = {  # in which file each is, and which inputs it takes
+KERNELS: dict[str, dict[str, Callable[..., bool]]] = {  # the kernels of each file, and the inputs that they support
     "layers": {
         "gelu": is_plain,
         "softmax": has_plain_rows,
@@ -101,15 +101,15 @@ KERNELS: dict[str, dict[str, Callable[..., bool]]] = {  # in which file each is,
 
 
 NEEDED = {"quantized_linear": linear_needed}  # see Kernel.needed
-VALUES = {  # instead of the ops' own functions
+VALUES = {  # loops that replace the functions of primitives
     "convolution": dict.fromkeys(("conv", "conv_norm", "conv_input_grad", "conv_weight_grad"), is_convolution)
 }
 
 
 def instead_of(table: dict[str, Any]) -> dict[str, Kernel | Value]:
-    """The kernels here; each leaves what does not fit it, or everything without numba, to the one in the table.
+    """The kernels here, which fall back on those in the table for inputs that they do not support, or without numba.
 
-    Where there is none, the op's meaning answers.
+    Without a kernel in the table they fall back on the op's definition.
     """
     found: dict[str, Kernel | Value] = {}
     found |= {name: value_later(file, name, fits) for file, some in VALUES.items() for name, fits in some.items()}
@@ -122,7 +122,7 @@ def instead_of(table: dict[str, Any]) -> dict[str, Kernel | Value]:
 
 
 def later(file: str, name: str) -> Kernel:
-    """The kernel `name` of a file here, which is imported when the kernel first runs."""
+    """The kernel `name` of a file here, which is imported when the kernel is first called."""
     kernel = functools.cache(lambda: import_module(f".{file}", __name__).table[name])
     return Kernel(lambda *given: kernel().forward(*given), lambda *given: kernel().backward(*given))
 
@@ -142,7 +142,7 @@ def function(name: str) -> Callable | None:
 
 
 def by_core(work: Callable, *arrays: np.ndarray) -> list:
-    """[work(some rows of each array)]: an equal part for each core, if there is enough to do."""
+    """[work(rows of each array)]: equal parts of the rows, one per core if there is enough work."""
     if arrays[0].size < cores.MIN_SHARED:
         return [work(*arrays)]
     parts = cores.evenly(len(arrays[0]), len(arrays[0]), cores.CORES)

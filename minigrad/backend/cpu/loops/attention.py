@@ -1,8 +1,8 @@
-"""Attention by blocks of queries and keys, there and back, the products by BLAS, without the interpreter.
+"""Attention in blocks of queries and keys, forward and backward: a compiled loop with products by BLAS.
 
-No more than one block of scores exists at a time (Milakov & Gimelshein 2018; Dao et al. 2022, algorithms 1 and 4).
-shared/attention.py says the same in whole arrays.  Each core takes some of the heads, lo..hi: `where` has a row for
-each, the addresses of its matrices, whose rows are `strides` entries apart.
+Each core stores one block of scores at a time (Milakov & Gimelshein 2018; Dao et al. 2022, algorithms 1 and 4);
+shared/attention.py has the same on whole arrays.  A core computes some of the heads, lo..hi.  `where` has a row for
+each head, the addresses of its matrices, whose rows are `strides` entries apart.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from .compile import exp, f4, formula, i8, less, loop, numbers, sgemm, sgemm_tur
 from .layers import exp_row_below, largest
 from .registers import turn
 
-QUERIES, MAX_KEYS = 64, 512  # in a block; fewer keys where BLAS would copy its operands first
-PARTS = 8  # of the heads, or more: what the other processes leave of a core varies
+QUERIES, MAX_KEYS = 64, 512  # in a block; fewer keys if BLAS would copy its operands
+MIN_PARTS = 8  # parts of the heads, for balance, since other processes may occupy a core
 
 
 @loop
@@ -34,13 +34,13 @@ def turned(address, stride, rows, columns, wide):
 
 @formula
 def own(i, first, n):
-    """How many of n keys query i of a block may see, if the first query may see `first` + 1 of them."""
+    """The number of the n keys that query i of a block may attend to, if the first query may attend to `first` + 1."""
     return max(0, min(n, first + i + 1))
 
 
 @loop
 def add_bias(scores, bias, t, s, n):
-    """Add to a block of scores, of the queries from t and n keys from s, what a mask does; some have a single row."""
+    """Add a mask's bias to the scores of the queries from t and the n keys from s; a mask may have a single row."""
     for i in range(scores.shape[0]):
         row = min(t + i, bias.shape[0] - 1)
         for j in range(n):
@@ -56,7 +56,7 @@ def drop(block, keep, scale, t, s, n):
 
 @loop
 def exp_below(scores, first, n, top, weights, sums):
-    """The weights exp(score - top) of a block and their sums; 0 for the keys that a query may not see."""
+    """The weights exp(score - top) of a block and their sums; 0 for keys that a query may not attend to."""
     for i in range(scores.shape[0]):
         seen, of_row, total = own(i, first, n), top[i], f4(0)
         for j in range(seen):
@@ -70,7 +70,7 @@ def exp_below(scores, first, n, top, weights, sums):
 def weigh(scores, first, n, top, total, found, weights, sums):
     """The weights of a block of scores; their `sums` are added to the `total` of earlier keys.
 
-    If a sum is too large or too small, `top` becomes the largest score, and what was `found` so far is scaled to it.
+    If a sum would overflow or underflow, `top` becomes the largest score, and the result `found` so far is rescaled.
     """
     exp_below(scores, first, n, top, weights, sums)
     for i in range(scores.shape[0]):
@@ -117,7 +117,7 @@ def attend(address, where, strides, sizes, blocks, bias, keep, kept, scale, is_c
                 value = v + 4 * v_row * s
                 sgemm(address, m, e, n, f4(1), weights.ctypes.data, wide, value, v_row, f4(1), found.ctypes.data, e)
             for i in range(m):
-                if bias.size and total[i] == f4(0):  # nothing may be attended to: the result is 0
+                if bias.size and total[i] == f4(0):  # no key may be attended to: the result is 0
                     total[i] = f4(np.inf)
                 log_sums[h, t + i], out = np.log(total[i]), numbers(y + 4 * y_row * (t + i), e)
                 scale_row(found[i], f4(1) / total[i], out)
@@ -125,7 +125,7 @@ def attend(address, where, strides, sizes, blocks, bias, keep, kept, scale, is_c
 
 @loop
 def mean_gradients(g, g_row, y, y_row, e, mean):
-    """Σ weights · their gradients of some queries, which is Σ g · y, over the shorter axis."""
+    """For some queries, Σ weights · their gradients, which equals Σ g · y over the shorter axis."""
     for i in range(mean.shape[0]):
         given, result, total = numbers(g + 4 * g_row * i, e), numbers(y + 4 * y_row * i, e), f4(0)
         for j in range(e):
@@ -153,7 +153,7 @@ def slopes(weights, n, mean, slope):
 
 @loop
 def attend_back(address, where, strides, sizes, blocks, bias, keep, kept, scale, is_causal, tops, log_sums, lo, hi):
-    """The gradients are added to."""
+    """The gradients of q, k and v for the heads lo..hi, accumulated block by block."""
     T, S, d, e = sizes
     step, wide = blocks
     q_row, k_row, v_row, y_row, g_row, gq_row, gk_row, gv_row = strides
@@ -186,18 +186,18 @@ def attend_back(address, where, strides, sizes, blocks, bias, keep, kept, scale,
 
 
 def readable(x):
-    """The stack of matrices, or a copy of it whose rows BLAS can read."""
+    """The stack of matrices, or a copy with contiguous rows if BLAS cannot read it."""
     row, entry = x.strides[-2:]
     return x if entry == 4 and row >= 4 * x.shape[-1] and not row % 4 else np.ascontiguousarray(x)
 
 
 def new(make, x, width):
-    """Matrices with rows of this width, which lie in memory as those of x do, so that merging the heads is free."""
+    """Allocate matrices with rows of this width in the memory order of x, so that merging the heads needs no copy."""
     return readable(make(x, shape=(*x.shape[:-1], width)))
 
 
 def addresses(x):
-    """Where each matrix of a stack begins."""
+    """The address of each matrix of a stack."""
     where = np.array(x.ctypes.data)
     for count, stride in zip(x.shape[:-2], x.strides):
         where = np.add.outer(where, stride * np.arange(count))
@@ -205,7 +205,7 @@ def addresses(x):
 
 
 def as_bias(mask, lead, S):
-    """What a mask adds to scores, (masks, T or 1, S), and which of the masks each of the heads has."""
+    """The bias that a mask adds to scores, (masks, T or 1, S), and the index of each head's mask."""
     if mask is None:
         return np.empty((0, 1, 0), np.float32), np.zeros(math.prod(lead), np.int64)
     mask = mask.reshape((1,) * (len(lead) + 2 - mask.ndim) + mask.shape)
@@ -216,7 +216,7 @@ def as_bias(mask, lead, S):
 
 
 def on_cores(work, stacks, mask, keep, p, scale, is_causal, sums):
-    """Call a loop for some of the heads on each core; the `stacks` of matrices begin with q, k and v."""
+    """Call a loop on each core for a part of the heads; the `stacks` of matrices begin with q, k and v."""
     (*lead, T, d), (S, e) = stacks[0].shape, stacks[2].shape[-2:]
     bias, which = as_bias(mask, lead, S)
     where = np.stack([*map(addresses, stacks[:4]), which, *map(addresses, stacks[4:])], axis=1)
@@ -228,7 +228,7 @@ def on_cores(work, stacks, mask, keep, p, scale, is_causal, sums):
     fixed = blas.address(), where, strides, (T, S, d, e), (step, wide + -wide % 16), bias, keep
     options = f4(1 / (1 - p)), f4(scale), bool(is_causal), *sums
     many = len(where) * T * S >= cores.MIN_SHARED
-    parts = cores.evenly(len(where), -(-len(where) // PARTS), cores.CORES) if many else [slice(0, len(where))]
+    parts = cores.evenly(len(where), -(-len(where) // MIN_PARTS), cores.CORES) if many else [slice(0, len(where))]
     cores.share(lambda part: work(*fixed, *options, part.start, part.stop), parts)
 
 
@@ -258,7 +258,7 @@ def halves(address, n):
 
 @loop
 def rotate(where, n):
-    """Each pair (i, i + n) of rows a, b turned by the angles that have these cosines and sines, into u, v."""
+    """Rotate each pair (i, i + n) of the rows a, b by the angles with these cosines and sines, and write it to u, v."""
     for r in range(where.shape[0]):
         (a, b), (u, v) = halves(where[r, 0], n), halves(where[r, 3], n)
         (cos, cos_too), (sin, sin_too) = halves(where[r, 1], n), halves(where[r, 2], n)
@@ -279,7 +279,7 @@ def rotate_forward(xp, x, cos, sin):
 
 
 def rotate_backward(xp, g, saved, wanted):
-    """The gradient of x is g turned back, by the sines with their halves swapped and their signs."""
+    """The gradient of x is g rotated back, with the two halves of the sines swapped and negated."""
     x, cos, sin = saved
     n = x.shape[-1] // 2
     gx = rotate_forward(xp, g, cos, -np.roll(sin, n, -1))[0] if wanted[0] else None

@@ -1,9 +1,9 @@
-"""How a loop over NumPy arrays is compiled (by numba), and the few functions of a number that such loops need.
+"""Compiles loops over NumPy arrays with numba, and provides the elementary functions that such loops need.
 
-Two settings decide whether the compiler makes vector instructions of a loop.  With `error_model="numpy"` a division
-never raises.  The relaxations of rounding are those that keep nan and inf: `reassoc` lets a sum be added up in several
-parts at a time, and `contract` multiplies and adds at once; the complete "fast math" would take it for granted that no
-number is nan.  A formula, whose steps are to be rounded as they are written, does without `reassoc`.
+Two settings decide whether the compiler vectorises a loop.  With `error_model="numpy"` a division never raises.  The
+relaxations of rounding are those that preserve nan and inf: `reassoc` lets a sum be accumulated in several parts, and
+`contract` fuses multiplications and additions; the complete "fast math" would assume that no number is nan.  A formula,
+whose operations must be rounded in the order in which they are written, is compiled without `reassoc`.
 """
 
 from __future__ import annotations
@@ -22,37 +22,37 @@ from numba.np.numpy_support import carray
 from ..blas import PLAIN, ROW_MAJOR, TRANSPOSED
 
 intrinsic: Any = extending.intrinsic  # a function for loops, which do not pass the `context`
-MAX_SILENCE = 1.0  # seconds of compiling after which the user is told what takes so long
+MAX_SILENCE = 1.0  # seconds of compiling after which a message is printed
 f4, i4 = np.float32, np.int32
-i8 = np.int64  # a loop is compiled anew for an argument that is a constant, or an address as NumPy has it
-u8 = np.uint64  # an index without a sign does not count from the end of an axis: only then is a loop vectorised
+i8 = np.int64  # for scalar arguments: literals and addresses from NumPy have types of their own, and recompile a loop
+u8 = np.uint64  # the type of indices: signed ones may count from the end of an axis, which prevents vectorisation
 
 
 def compiled(function: Callable, relaxed: set[str], **more: Any) -> Callable:
-    """The function compiled when first called for each set of argument types, and kept on disk if there is a place."""
+    """The function, compiled at the first call with each set of argument types, and cached on disk if possible."""
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": relaxed, **more}
-    options["no_cfunc_wrapper"] = True  # C does not call it
+    options["no_cfunc_wrapper"] = True  # it is never called from C
     try:
         return njit(cache=True, **options)(function)
-    except RuntimeError:  # no directory may be written into
+    except RuntimeError:  # no directory for the cache is writable
         return njit(**options)(function)
 
 
 def loop(function: Callable) -> Any:
-    """Compile a loop, which may add its sums up in any order."""
+    """Compile a loop, whose sums may be accumulated in any order."""
     return compiled(function, {"contract", "reassoc", "arcp", "nsz", "afn"})
 
 
 def formula(function: Callable) -> Any:
-    """Compile a function of numbers that loops call, whose operations keep their order.
+    """Compile a function of numbers for use in loops, whose operations keep their order.
 
-    It is inlined wherever it is called, since a loop with a call in it is not vectorised.  Python cannot call it.
+    It is inlined wherever it is called, since a loop that contains a call is not vectorised.  Python cannot call it.
     """
     return compiled(function, {"contract", "nsz"}, forceinline=True, no_cpython_wrapper=True)
 
 
-class Teller(event.Listener):
-    """Says once, on stderr, that kernels are being compiled, if that takes more than MAX_SILENCE."""
+class CompilationNotice(event.Listener):
+    """Prints once, on stderr, that kernels are being compiled, if that takes more than MAX_SILENCE."""
 
     def __init__(self):
         self.depth, self.timer = 0, threading.Timer(MAX_SILENCE, self.tell)
@@ -71,10 +71,10 @@ class Teller(event.Listener):
             self.timer = threading.Timer(MAX_SILENCE, self.tell)
 
     def tell(self) -> None:
-        print("minigrad compiles its kernels for this processor, once: this takes some seconds", file=sys.stderr)
+        print("minigrad is compiling its kernels for this processor, which takes some seconds once", file=sys.stderr)
 
 
-event.register("numba:compile", Teller())
+event.register("numba:compile", CompilationNotice())
 
 
 @intrinsic
@@ -93,10 +93,10 @@ def bits_of_float(context, x):
 
 @formula
 def exp_sum(x, more):
-    """e^(x + more) in float32, within 2e-7 of itself, for a `more` that is small beside 1; nan and inf as they come.
+    """e^(x + more) in float32, with a relative error of at most 2e-7, for |more| much smaller than 1; nan and inf too.
 
-    (numba has no vector `exp` without a library of Intel's, and a call for each entry takes ten times as long.)
-    With k the whole number nearest to x / log 2, eˣ = 2ᵏ e^(x - k log 2); the power of e is a polynomial of degree 7.
+    (numba has no vectorised `exp` without a library of Intel's, and a call per entry takes ten times as long.)  With k
+    the integer nearest to x / log 2, eˣ = 2ᵏ e^(x - k log 2); the power of e is a polynomial of degree 7.
     """
     t = min(max(x * f4(1.4426950408889634), f4(-150)), f4(129))
     k = np.floor(t + f4(0.5))
@@ -109,7 +109,7 @@ def exp_sum(x, more):
     p = p * f + f4(1.6666665459e-1)
     p = p * f + f4(5.0000001201e-1)
     p = p * f * f + f + f4(1)
-    half = i4(k) >> i4(1)  # 2ᵏ as two factors, for k beyond what one exponent holds
+    half = i4(k) >> i4(1)  # 2ᵏ as two factors, because k may exceed the range of an exponent
     y = p * float_of_bits((half + i4(127)) << i4(23)) * float_of_bits((i4(k) - half + i4(127)) << i4(23))
     y = f4(np.inf) if x > f4(88.73) else y
     y = f4(0) if x < f4(-103.98) else y
@@ -124,7 +124,7 @@ def exp(x):
 
 @formula
 def less(x, a, b):
-    """(x - a) - b, in this order: a + b would be rounded."""
+    """(x - a) - b in this order, because a + b would be rounded."""
     return (x - a) - b
 
 
@@ -145,7 +145,7 @@ def sigmoid(x):
 @formula
 def bell(x, factor):
     """exp(factor · x²), with x² as the sum of two float32 numbers; the factor is minus a power of two."""
-    high = float_of_bits(bits_of_float(x) & i4(-4096))  # 12 bits, whose square is exact
+    high = float_of_bits(bits_of_float(x) & i4(-4096))  # 12 significant bits, so that its square is exact
     y = exp_sum(factor * high * high, factor * (x - high) * (x + high))
     return y if abs(x) < f4(20) else (f4(0) if x == x else x)
 
@@ -155,7 +155,7 @@ def normal_cdf(x, dens):
     """The normal distribution function Φ, given exp(-x²/2).
 
     Φ(-t) / exp(-t²/2) is a polynomial in 1 / (1 + 0.35 t), whose largest relative error on 0 <= t <= 14.5 is 3e-8.
-    (Least squares at 400 Chebyshev points, the points with large errors given more and more weight.)
+    (A least-squares fit at 400 Chebyshev points, reweighted repeatedly towards the points with large errors.)
     """
     u = f4(1) / (f4(1) + f4(0.35) * abs(x))
     p = f4(-0.02915788569)
@@ -173,7 +173,7 @@ def normal_cdf(x, dens):
 
 @formula
 def tanh(x):
-    """The hyperbolic tangent, within 3e-7 of itself; near 0 by the polynomial of the Cephes library."""
+    """The hyperbolic tangent, with a relative error of at most 3e-7; near 0 by the polynomial of the Cephes library."""
     s = x * x
     p = f4(-5.70498872745e-3)
     p = p * s + f4(2.06390887954e-2)
@@ -186,9 +186,9 @@ def tanh(x):
 def product_of(lies: int) -> Any:
     """BLAS's out = alpha · a @ b + beta · out, of an m × k and a k × n matrix, by the address of `cblas_sgemm`.
 
-    The interpreter has no part in it.  The first matrix `lies` PLAIN in memory, or TRANSPOSED.  `a`, `b` and `out` are
-    addresses, `…_rows` the number of entries from one row to the next.  Whole numbers are passed as 64 bits, of which a
-    BLAS with 32 reads the lower half.
+    It does not call the interpreter.  `lies` says whether the first matrix is PLAIN or TRANSPOSED in memory.  `a`, `b`
+    and `out` are addresses, `…_rows` the number of entries from one row to the next.  Integers are passed as 64 bits,
+    of which a BLAS with 32-bit integers reads the lower half.
     """
     size, number = types.int64, types.float32
     signature = types.void(*[size] * 4, number, *[size] * 4, number, *[size] * 2)
@@ -213,12 +213,12 @@ sgemm, sgemm_turned = product_of(PLAIN), product_of(TRANSPOSED)
 
 @intrinsic
 def pointer(context, address):
-    """Where float32 numbers lie, given the address as a whole number."""
+    """A pointer to float32 numbers from an address given as an integer."""
     make = lambda context, builder, signature, args: builder.inttoptr(args[0], ir.FloatType().as_pointer())  # noqa: E731
     return types.CPointer(types.float32)(types.int64), make
 
 
 @formula
 def numbers(address, count):
-    """An array of as many float32 numbers as lie in a row at the address."""
+    """An array of `count` contiguous float32 numbers at an address."""
     return carray(pointer(address), count)

@@ -1,4 +1,4 @@
-"""Convolution: the input windows of some output places are copied to columns, and multiplied in registers.
+"""Convolution: the input windows of some output positions are copied to columns, and multiplied in registers.
 
 y[n, o, q] = bias[o] + Σ_ck weight[o, c, k] · x[n, c, entry k at place q].  `ops.window.conv` computes the same on whole
 arrays, cuda/convolution.py on a GPU.  A core processes a PANEL of places at a time, or a part of the outputs: columns
@@ -21,7 +21,7 @@ from .registers import LANES, PANEL, ROWS, clear, copy, fetch, move, move_some, 
 
 MAX_COLUMNS = 1 << 17  # entries of the columns built at a time for the weight's gradient, which fit in a core's cache
 MAX_PLACES = 512
-MIN_SHARED = 1 << 22  # multiplications from which another core saves more than waking it costs
+MIN_SHARED = 1 << 22  # multiplications from which another core saves more time than it takes to wake it
 MAX_ENTRIES = 512  # entries of a filter that are multiplied at a time
 MIN_LAID = 9  # the cost of building a column, in products of it with one filter
 
@@ -64,9 +64,9 @@ def see(x: np.ndarray, at: Geometry) -> Seen:
 
 
 def share(work: Any, count: int, size: int, unit: int = 1) -> list:
-    """[work(first, last)] for a part of `count` things on each core, in multiples of `unit`.
+    """[work(first, last)] for equal parts of the range `count`, one per core, in multiples of `unit`.
 
-    One core does it, if `size`, the multiplications or the numbers to be copied, is small.
+    It is not divided if `size`, the number of multiplications or of numbers to copy, is small.
     """
     units = -(-count // unit)
     parts = cores.evenly(units, units, cores.CORES) if size >= MIN_SHARED else [slice(0, units)]
@@ -125,7 +125,7 @@ def cut(first, last, seen, runs):
 def lay_down(seen, offsets, runs, count, inside, columns):
     """columns[k, q] = the input of entry k at the q-th place of all runs.
 
-    Where it lies `inside` of what is seen, whole vectors are copied: what follows a run is overwritten by the next.
+    If all runs lie `inside` the array, whole vectors are copied: the numbers after a run are overwritten by the next.
     """
     space, to, row = seen.space.ctypes.data, columns.ctypes.data, 4 * columns.shape[1]
     for k in range(offsets.shape[0]):
@@ -169,7 +169,7 @@ def targets(first, last, outputs, places, runs):
 
 @loop
 def targets_within(n, first, last, outputs, seen, runs):
-    """The same for places of one image that are numbered as they lie in `seen.space`, with what is beside its rows."""
+    """The same for places of one image, numbered by their positions in `seen.space`, including the padding of rows."""
     count, v = 0, first
     while v < last:
         i, j = divmod(v, seen.width)
@@ -188,7 +188,7 @@ def targets_within(n, first, last, outputs, seen, runs):
 def convolve(seen, filters, direct, first, last, o_first, o_last, scale, shift, more, floor, y):
     """Panels first..last of places, of some outputs of each group, from filters (groups, outputs, entries).
 
-    If `direct`, columns are multiplied where they lie, and only what would reach beyond the end is laid down.
+    If `direct`, columns are multiplied in place, and only those that would reach beyond the end are copied.
     """
     groups, outputs, entries = filters.shape
     N, O = y.shape[:2]  # noqa: E741
@@ -343,7 +343,7 @@ def over_images(size: tuple[int, ...], window: Any) -> Geometry:
 
 
 def forward(x, weight, at, groups, scale=None, shift=None, more=None, is_relu=False):
-    """relu(scale · conv(x, weight) + shift + more), (N, O, H · W), without what is not given."""
+    """relu(scale · conv(x, weight) + shift + more), (N, O, H · W), without the operands that are None."""
     seen, (N, C), O = see(x, at), x.shape[:2], len(weight)  # noqa: E741
     filters, every = np.ascontiguousarray(weight).reshape(groups, O // groups, -1), O // groups
     y = np.empty((N, O, seen.places), np.float32)
@@ -406,9 +406,9 @@ def conv_input_grad(xp, g, weight, size, window, groups):
 def way_back(
     before: int, stride: int, size: int, places: int, entries: int, phase: int, shift: int, step: int
 ) -> tuple[slice, tuple[int, int]]:
-    """Along an axis: the entries of x that a phase of the kernel reaches, and the padding of g that yields as many.
+    """Along an axis, the entries of x that a phase of the kernel reaches, and the padding of g for as many outputs.
 
-    Entry first + stride · t is seen from the places t + skipped - shift - step · m, for each of the phase's entries m.
+    Entry first + stride · t is read at the places t + skipped - shift - step · m, for each of the phase's entries m.
     """
     first = (phase - before) % stride
     skipped, reach = (first + before - phase) // stride, step * (entries - 1)

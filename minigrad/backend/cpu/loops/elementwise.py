@@ -1,6 +1,6 @@
-"""Functions of one number that take several passes in NumPy: a loop over all entries, there and back.
+"""Elementwise functions that take several passes in NumPy, each as one loop, forward and backward.
 
-ops/elementwise.py and functional/activations.py say what they mean; exp(-|x|), which is at most 1, never overflows.
+ops/elementwise.py and functional/activations.py define them; exp(-|x|), which is at most 1, never overflows.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from ..memory import flat
 from . import by_core
 from .compile import bell, exp, f4, formula, loop, normal_cdf, tanh
 
-ROOT_2, SLOPE = f4(math.sqrt(2)), f4(2 / math.sqrt(math.pi))  # the latter is that of erf at 0
+ROOT_2, SLOPE = f4(math.sqrt(2)), f4(2 / math.sqrt(math.pi))  # √2, and the slope of erf at 0
 
 
 @loop
 def relu(x, top, y):
-    """x held between 0 and `top`."""
+    """x clipped to 0 … `top`."""
     for j in range(x.shape[0]):
         v = f4(0) if x[j] < f4(0) else x[j]
         y[j] = top if v >= top else v
@@ -27,7 +27,7 @@ def relu(x, top, y):
 
 @loop
 def relu_back(g, y, top, gx):
-    """A product, so that an infinite g becomes nan where y is 0, as in the rule; at `top` it is 0 itself."""
+    """The gradient as a product, so that an infinite g becomes nan where y is 0, as in the rule; at `top` it is 0."""
     for j in range(y.shape[0]):
         passed = g[j] * (f4(1) if y[j] > f4(0) else f4(0))
         gx[j] = f4(0) if y[j] >= top else passed
@@ -93,7 +93,7 @@ def silu_back(g, x, gx):
 
 @formula
 def log1p(e):
-    """log(1 + e) for 0 <= e <= 1: 2 artanh(z) with z = e / (2 + e), by its series, right to 2e-9 where z is 1/3."""
+    """log(1 + e) for 0 <= e <= 1: 2 artanh(z) with z = e / (2 + e), by its series, within 2e-9 at z = 1/3."""
     z = e / (f4(2) + e)
     s = z * z
     p = f4(1 / 15)
@@ -127,7 +127,7 @@ def softplus_back(g, x, beta, threshold, gx):
 
 @loop
 def erf(x, y):
-    """Up to 1/2 by its Taylor series, which is right to 1e-9 there, and beyond as 1 - 2 Φ(-√2 |x|)."""
+    """The error function: for |x| up to 1/2 by its Taylor series, within 1e-9, and beyond as 1 - 2 Φ(-√2 |x|)."""
     for j in range(x.shape[0]):
         a, s = abs(x[j]), x[j] * x[j]
         p = f4(1 / 9360)
@@ -148,13 +148,13 @@ def erf_back(g, x, gx):
 
 
 def over(work, out, *arrays, options=()):
-    """Let a loop write into `out` from the entries of arrays, a part of them on each core."""
+    """Write to `out` with a loop over the entries of arrays, equal parts of them on each core."""
     by_core(lambda out, *some: work(*some, *options, out), *flat(out, *arrays))
     return out
 
 
 def clipped(top):
-    """The kernel of relu up to `top`, which keeps its result; nothing is as large as nan."""
+    """The kernel of relu up to `top`, which saves its result; nan means no limit, since no number equals it."""
 
     def forward(xp, x):
         y = over(relu, np.empty_like(x), x, options=(top,))
@@ -164,7 +164,7 @@ def clipped(top):
 
 
 def of_numbers(work, work_back):
-    """The kernel of a function of one number, and of options, which keeps x."""
+    """The kernel of an elementwise function with options, which saves x."""
 
     def forward(xp, x, *options):
         return over(work, np.empty_like(x), x, options=[*map(f4, options)]), x

@@ -1,4 +1,4 @@
-"""Rows added to rows: the gradient of an embedding.  shared/index.py says the same in whole arrays."""
+"""The gradient of an embedding, accumulated by rows; shared/index.py has it on whole arrays."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from .compile import loop
 
 @loop
 def add_rows(total, ids, g):
-    """total[id] += row, for each id and row of g in their order, which gives the same bits every time."""
+    """total[id] += row for each id and row of g, in order, so that the result is deterministic."""
     for i in range(ids.shape[0]):
         row = ids[i]
         for j in range(total.shape[1]):

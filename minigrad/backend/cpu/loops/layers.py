@@ -1,6 +1,6 @@
-"""Activations, softmax, layer normalisation and dropout: a loop each, over some rows of a matrix, there and back.
+"""Activations, softmax, layer normalisation and dropout: loops over rows of a matrix, forward and backward.
 
-shared/layers.py says the same in whole arrays.  The kernels at the end share the rows out over the cores.
+shared/layers.py has the same on whole arrays.  The kernels at the end divide the rows among the cores.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def gelu(x, bias, y):
 
 @loop
 def gelu_back(g, x, bias, gx, total):
-    """`total`, the sum of each column of gx, is added to."""
+    """The gradient gx; the sum of each of its columns is added to `total`."""
     for r in range(x.shape[0]):
         for j in range(x.shape[1]):
             v = x[r, j] if bias is None else x[r, j] + bias[j]
@@ -51,7 +51,7 @@ def gelu_tanh_back(g, x, bias, gx, total):
         for j in range(x.shape[1]):
             v = x[r, j] if bias is None else x[r, j] + bias[j]
             s = sigmoid(v * (A + B * v * v))
-            v = min(max(v, f4(-20)), f4(20))  # beyond, s (1 - s) is 0, and v³ might be infinite
+            v = min(max(v, f4(-20)), f4(20))  # beyond these, s (1 - s) is 0, and v³ may overflow
             gx[r, j] = g[r, j] * s * (f4(1) + v * (f4(1) - s) * (A + f4(3) * B * v * v))
             if total is not None:
                 total[j] += gx[r, j]
@@ -59,7 +59,7 @@ def gelu_tanh_back(g, x, bias, gx, total):
 
 @formula
 def largest(x):
-    """The largest number of a row, nan if there is one; 0 where all are -inf, so that x - largest is not nan."""
+    """The maximum of a row, or nan if the row has one; 0 if all are -inf, so that x - largest is not nan."""
     top = x[0]
     for j in range(x.shape[0]):
         top = x[j] if x[j] > top or x[j] != x[j] else top
@@ -68,7 +68,7 @@ def largest(x):
 
 @loop
 def exp_row(x, y, limit):
-    """exp(x - top) of a row into y; returns their sum and `top`, 0 unless the sum would be too large or too small."""
+    """Write exp(x - top) of a row to y; returns their sum and `top`, 0 unless the sum would overflow or underflow."""
     top = f4(0)
     total = exp_row_below(x, top, y)
     if not f4(1) / limit < total < limit:
@@ -82,7 +82,7 @@ def exp_row_below(x, top, y):
     total = f4(0)
     for j in range(x.shape[0]):
         y[j] = exp(x[j] - top)
-    for j in range(x.shape[0]):  # (in one loop with the sum, rows shorter than some vectors would not be vectorised)
+    for j in range(x.shape[0]):  # a loop of its own, because short rows would not be vectorised together with the sum
         total += y[j]
     return total
 
@@ -108,7 +108,7 @@ def softmax_back(g, y, gx):
 @loop
 def log_softmax(x, y):
     for r in range(x.shape[0]):
-        total, top = exp_row(x[r], y[r], f4(1e6))  # of a large logarithm, fewer digits are behind the point
+        total, top = exp_row(x[r], y[r], f4(1e6))  # a large logarithm has fewer digits after the point
         top, log_sum = log_of(total, top)
         for j in range(x.shape[1]):
             y[r, j] = less(x[r, j], top, log_sum)
@@ -126,9 +126,9 @@ def log_softmax_back(g, y, gx):
 
 @loop
 def layer_norm(x, weight, bias, eps, y, moments):
-    """Into `moments`, for each row: the mean, the mean of what was centred, and 1 / deviation.
+    """Normalise rows; `moments` receives the mean, the mean of the centred row, and 1 / deviation of each row.
 
-    The second is what rounding left of a mean that is larger than the deviation.
+    The second mean corrects the rounding error of the first, for a mean that is larger than the deviation.
     """
     n = x.shape[1]
     for r in range(x.shape[0]):
@@ -154,7 +154,8 @@ def layer_norm(x, weight, bias, eps, y, moments):
 def layer_norm_back(g, x, weight, moments, gx, sums):
     """gx = inverse_std (scaled - mean(scaled) - unit · mean(scaled · unit)).
 
-    Here `scaled` is g · weight, and `unit` the normalised x.  The gradients of weight and bias are added to `sums`.
+    Here `scaled` is g · weight, and `unit` the normalised x.  The gradients of weight and bias are accumulated in
+    `sums`.
     """
     n = x.shape[1]
     for r in range(x.shape[0]):
@@ -178,13 +179,13 @@ def layer_norm_back(g, x, weight, moments, gx, sums):
 
 @loop
 def rms_norm(x, weight, eps, y, inverse):
-    """Into `inverse`, for each row: 1 / the root of its mean square."""
+    """Normalise rows; `inverse` receives 1 / the root mean square of each row."""
     n = x.shape[1]
     for r in range(x.shape[0]):
         square = f4(0)
         for j in range(n):
             square += x[r, j] * x[r, j]
-        i = f4(1 / np.sqrt(np.float64(square) / n + eps))  # (in float32 it would be nan, not 0, if it is infinite)
+        i = f4(1 / np.sqrt(np.float64(square) / n + eps))  # an infinite sum gives 0; in float32 it would give nan
         inverse[r] = i
         for j in range(n):
             u = x[r, j] * i
@@ -237,7 +238,7 @@ def gelu_backward(xp, g, saved, wanted, approximate):
 def as_matrices(alone, *arrays):
     """Each array as a matrix whose rows are its last axis.
 
-    Where entries stand `alone`, the rows are short runs of them, in the order of the first array's memory.
+    If the op is elementwise (`alone`), the rows are short runs of entries, in the order of the first array's memory.
     """
     if not alone:
         return rows(*arrays)
@@ -247,7 +248,7 @@ def as_matrices(alone, *arrays):
 
 
 def of_rows(work, work_back):
-    """The kernel of a function of each row, which keeps its result."""
+    """The kernel of a function of rows, which saves its result."""
 
     def forward(xp, x, axis):
         y = np.empty(x.shape, x.dtype)

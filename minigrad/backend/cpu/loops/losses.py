@@ -1,4 +1,4 @@
-"""Cross-entropy: a loop over the classes of each row, there and back; in whole arrays it is in shared/losses.py."""
+"""Cross-entropy: a loop over the classes of each row, forward and backward; shared/losses.py has it on whole arrays."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def exp_sum_of(x, top):
 
 @loop
 def log_sum_exp(x, top, log_sum):
-    """log Σ exp(x) of each row as two numbers: what was subtracted from x, and the logarithm of the sum."""
+    """log Σ exp(x) of each row as two numbers whose sum it is: the offset subtracted from x, and the logarithm."""
     for r in range(x.shape[0]):
         top[r] = f4(0)
         total = exp_sum_of(x[r], f4(0))
-        if not f4(1e-6) < total < f4(1e6):  # of a large logarithm, fewer digits are behind the point
+        if not f4(1e-6) < total < f4(1e6):  # a large logarithm has fewer digits after the point
             top[r] = largest(x[r])
             total = exp_sum_of(x[r], top[r])
         if total == f4(0):

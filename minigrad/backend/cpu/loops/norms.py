@@ -1,6 +1,6 @@
-"""Normalisation over a batch, and a scale and a shift for each channel; functional/norms.py says what they mean.
+"""Batch normalisation, and a scale and a shift for each channel; functional/norms.py defines them.
 
-Of x, (n, C, places), each core takes some of the channels, lo..hi.
+x is (n, C, positions); each core computes some of the channels, lo..hi.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from .. import cores
 from ..memory import in_order
 from .compile import f4, less, loop, u8
 
-RUN = 4096  # numbers added up in float32 in a row: more would cost digits
+RUN = 4096  # numbers accumulated in float32 before their sum is added in float64; longer runs would lose digits
 
 
 @loop
@@ -58,7 +58,7 @@ def shift_and_scale(x, c, a, b, scale, shift, y):
 
 @loop
 def batch_norm(x, weight, bias, eps, y, moments, lo, hi):
-    """Into `moments`: the mean, the mean of what was centred (what rounding left), the variance and 1 / deviation."""
+    """Normalise; `moments` receives the mean, that of the centred x (a rounding error), variance and 1 / deviation."""
     n = max(1, x.shape[0] * x.shape[2])
     for c in range(lo, hi):
         mean = f4(sums(x, c, f4(0), f4(0))[0] / n)
@@ -92,7 +92,7 @@ def per_channel(x, weight, bias, y, lo, hi):
 
 @loop
 def per_channel_back(g, x, weight, wanted, gx, gw, gb, lo, hi):
-    """`wanted` says whether the sums are, too."""
+    """The gradient of x, and if `wanted` also those of weight and bias."""
     for c in range(lo, hi):
         if wanted:
             alone, both = products(g, x, c, f4(0), f4(0))
@@ -101,23 +101,23 @@ def per_channel_back(g, x, weight, wanted, gx, gw, gb, lo, hi):
 
 
 def by_channel(work, x, *arguments):
-    """Call a loop for some of the channels of x (n, C, places) on each core."""
+    """Call a loop on each core for a part of the channels of x (n, C, positions)."""
     parts = cores.evenly(x.shape[1], x.shape[1], cores.CORES) if x.size >= cores.MIN_SHARED else [slice(0, x.shape[1])]
     cores.share(lambda part: work(x, *arguments, part.start, part.stop), parts)
 
 
 def planes(x):
-    """x (n, C, …) as (n, C, places); without places, the examples of a channel are taken for its places."""
+    """x (n, C, …) as (n, C, positions); a matrix (n, C) as (1, C, n), so that a channel has several positions."""
     return in_order(x).reshape(*x.shape[:2], math.prod(x.shape[2:])) if x.ndim > 2 else in_order(x.T)[None]
 
 
 def unplaned(rows, x):
-    """The same back: an array of the shape of x."""
+    """The inverse of `planes`: an array of the shape of x."""
     return rows.reshape(x.shape) if x.ndim > 2 else np.ascontiguousarray(rows[0].T)
 
 
 def vector(given, x, instead):
-    """A vector (C,), in order; if there is none, of a number."""
+    """A contiguous vector (C,); if `given` is None, filled with a number."""
     return np.full(x.shape[1], instead, np.float32) if given is None else np.ascontiguousarray(given)
 
 

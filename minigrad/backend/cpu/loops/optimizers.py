@@ -1,4 +1,4 @@
-"""Steps of optimisers: one pass over each parameter.  shared/optimizers.py says the same in whole arrays."""
+"""Steps of optimisers, in one pass over each parameter; shared/optimizers.py has them on whole arrays."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from .compile import f4, loop
 
 @loop
 def adam(param, grad, m, v, largest, keep, decay, rest1, beta2, rest2, change, eps):
-    """`keep` is what decoupled decay leaves of a parameter; `decay` the share of it that is added to the gradient.
+    """A step of Adam or AdamW (with `largest`, of AMSGrad), in place.
 
-    `rest1` and `rest2` are 1 - beta1 and 1 - beta2, computed in float64: in float32 there are five digits less.
+    `keep` is the factor of decoupled weight decay, `decay` that of coupled decay.  `rest1` and `rest2` are 1 - beta1
+    and 1 - beta2, computed in float64, since float32 would lose five digits.
     """
     for i in range(param.shape[0]):
         g = grad[i] + decay * param[i]
@@ -26,7 +27,7 @@ def adam(param, grad, m, v, largest, keep, decay, rest1, beta2, rest2, change, e
 
 
 def adam_step(xp, param, grad, m, v, largest=None, *, lr, beta1, beta2, eps, weight_decay, decoupled, step):
-    unbias = math.sqrt(1 - beta2**step)  # m̂ / (√v̂ + eps), both sides of the fraction times this
+    unbias = math.sqrt(1 - beta2**step)  # numerator and denominator of m̂ / (√v̂ + eps) are multiplied by this
     keep, decay = (1 - lr * weight_decay, 0.0) if decoupled else (1.0, weight_decay)
     change = lr * unbias / (1 - beta1**step)
     rests = f4(1 - beta1), f4(beta2), f4(1 - beta2)
@@ -35,7 +36,7 @@ def adam_step(xp, param, grad, m, v, largest=None, *, lr, beta1, beta2, eps, wei
 
 @loop
 def sgd(param, grad, velocity, lr, momentum, fresh, decay, nesterov):
-    """`fresh` is the share of a gradient that enters the velocity."""
+    """A step of SGD, in place; `fresh` is the factor of the gradient in the velocity, 1 - dampening."""
     for i in range(param.shape[0]):
         g = grad[i] + decay * param[i]
         if velocity is None:
@@ -47,7 +48,7 @@ def sgd(param, grad, velocity, lr, momentum, fresh, decay, nesterov):
 
 def sgd_step(xp, param, grad, velocity, *, lr, momentum, dampening, weight_decay, nesterov, first):
     if first and velocity is not None:
-        velocity[...] = 0  # its memory is new
+        velocity[...] = 0  # it was allocated without values
     sgd(param, grad, velocity, f4(lr), f4(momentum), f4(1 if first else 1 - dampening), f4(weight_decay), nesterov)
 
 

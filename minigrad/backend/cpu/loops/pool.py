@@ -1,4 +1,4 @@
-"""Pooling: the largest entry of every window, or the sum, there and back; ops/pool.py says what they mean.
+"""Pooling: the maximum or the sum of every window, forward and backward; ops/pool.py defines them.
 
 Planes are (P, depth, height, width), and windows have three axes, 1 where x has fewer.
 """
@@ -17,22 +17,22 @@ from .compile import formula, i4, loop, u8
 
 @formula
 def inside(shift, stride, size, places):
-    """The first and last but one of the places at which the entry of a window `shift` from its start is inside."""
+    """The output positions, first to last (exclusive), at which the window's entry at `shift` lies inside x."""
     first = max(0, -(shift // stride))
     return first, max(first, min(places, (size - 1 - shift) // stride + 1))
 
 
 @formula
 def seen(place, entry, window, axis):
-    """The index along an axis of what an entry of the window sees at a place."""
+    """The index in x, along an axis, of an entry of the window at an output position."""
     return place * window[1][axis] - window[2][axis] + entry * window[3][axis]
 
 
 @loop
 def pool(x, window, y, chosen, back):
-    """Into y the largest entry of each window, and into `chosen` where in its plane the first one that is lies, or -1.
+    """Write the maximum of each window to y, and the index in the plane of its first occurrence, or -1, to `chosen`.
 
-    Where nothing is `chosen`, add to y all that each window sees; or `back`, to x what each place gives to its window.
+    If `chosen` is None, add the entries of each window to y; or with `back`, add each entry of y to its window in x.
     """
     kernel, stride, _, _ = window
     step = u8(stride[2])
@@ -62,7 +62,7 @@ def pool(x, window, y, chosen, back):
 
 @loop
 def give_back(g, chosen, gx):
-    """Add each g to the entry that was chosen; all are (planes, entries)."""
+    """Add each entry of g to the entry of gx that was chosen; all arrays are (planes, entries)."""
     for p in range(g.shape[0]):
         for j in range(g.shape[1]):
             if chosen[p, j] >= 0:
@@ -70,13 +70,13 @@ def give_back(g, chosen, gx):
 
 
 def planes(x, axes):
-    """x (…, *size), with so many axes in the size, as (P, depth, height, width)."""
+    """x (…, *size) as (P, depth, height, width); `axes` is the number of axes in the size."""
     size = x.shape[x.ndim - axes :]
     return in_order(x).reshape(-1, *(1,) * (3 - axes), *size)
 
 
 def along_three_axes(window):
-    """A window as loops read it: its kernel, stride, padding before and dilation, along three axes."""
+    """A window for loops: kernel, stride, padding at the beginning and dilation, each along three axes."""
     more = (1,) * (3 - len(window.kernel))
     before = (0,) * len(more) + tuple(before for before, _ in window.padding)
     return *(more + tuple(part) for part in (window.kernel, window.stride)), before, more + tuple(window.dilation)

@@ -1,7 +1,7 @@
-"""The product of two matrices in float32, where it is faster than BLAS: on AMD's processors with vectors of 512 bits.
+"""The matrix product in float32, used where it is faster than BLAS: on AMD's processors with AVX-512.
 
-(On one core of a Zen 4: 105 – 114 GFLOP/s, where OpenBLAS and MKL have 90 – 103.)  Blocks of b are copied so that their
-columns lie in panels, and blocks of a if its columns lie in order, and are multiplied in registers.
+(One core of a Zen 4 reaches 105 – 114 GFLOP/s, with OpenBLAS and MKL 90 – 103.)  Blocks of b are copied to panels of
+columns, and blocks of a transposed a are copied too; the products are computed in registers.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from .compile import f4, i8, loop, numbers
 from .registers import LANES, PANEL, copy, multiply, turn
 
 PAYS = binding.get_host_cpu_name().startswith("znver") and LANES == 16
-DEPTH, HEIGHT = 384, 256  # of the blocks, which stay in a core's cache
+DEPTH, HEIGHT = 384, 256  # size of the blocks, which fit in a core's cache
 
 
-STARTS = np.arange(DEPTH) * PANEL  # of the rows of a panel
+STARTS = np.arange(DEPTH) * PANEL  # where the rows of a panel begin, in floats
 
 
 def product(m, n, k, a, a_row, a_step, b, b_row, b_step, out, out_row, add):
@@ -32,7 +32,7 @@ def product(m, n, k, a, a_row, a_step, b, b_row, b_step, out, out_row, add):
 
 @loop
 def multiply_blocks(m, n, k, a, a_row, a_step, b, b_row, b_step, out, out_row, add, block, panel, edge, starts):
-    """Where the last columns are no whole vector, their product goes to `edge` first: see `multiply`."""
+    """The product by blocks; columns that do not fill a vector go through `edge`: `multiply` writes whole vectors."""
     low, few, wide = min(m, HEIGHT), min(k, DEPTH), i8(PANEL)
     for top in range(0, m, low):
         rows = min(low, m - top)
@@ -53,7 +53,7 @@ def multiply_blocks(m, n, k, a, a_row, a_step, b, b_row, b_step, out, out_row, a
 
 @loop
 def lay(source, row, step, rows, columns, target, target_row):
-    """Copy a matrix of which either the rows or the columns lie in order."""
+    """Copy a matrix whose rows or columns are contiguous."""
     if step == 1:
         for i in range(rows):
             copy(source + 4 * i * row, target + 4 * i * target_row, columns)

@@ -1,8 +1,8 @@
-"""Products with weights in 8 and in 4 bits (shared/quantized.py says how they lie), which stay so in memory.
+"""Products with weights of 8 and 4 bits, in the layout of shared/quantized.py, without expanding them in memory.
 
-For a few rows, as a model has that writes a token at a time, each weight is read once, and made a float in a register:
-what takes the time is reading the weights, of which there is a quarter or an eighth.  For more rows some weights at a
-time are made floats in a core's cache, and the product is that of float32.
+For a few rows, as in text generation, each weight is read once and converted to a float in a register: the time is that
+of reading the weights, which have a quarter or an eighth of the bytes.  For more rows, blocks of weights are converted
+in a core's cache and multiplied in float32.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from ..blas import gemm
 from ..memory import rows
 from .compile import f4, i4, intrinsic, loop, u8
 
-MAX_FEW = 8  # rows up to which weights are made floats in registers
-MIN_SHARED = 1 << 19  # weights from which another core saves more than waking it costs
-BLOCK = 1 << 19  # floats that are made of weights at a time
-LANES, TOGETHER = 16, 4  # numbers of a vector, and rows of weights that are multiplied at a time
+MAX_FEW = 8  # rows of x up to which weights are converted in registers
+MIN_SHARED = 1 << 19  # weights from which another core saves more time than it takes to wake it
+BLOCK = 1 << 19  # weights that are converted to floats at a time
+LANES, TOGETHER = 16, 4  # numbers in a vector, and rows of weights that are multiplied at a time
 size, number, byte = ir.IntType(64), ir.FloatType(), ir.IntType(8)
 vector, whole, places = (ir.VectorType(kind, LANES) for kind in (number, ir.IntType(32), byte))
 ZERO = ir.Constant(vector, [0.0] * LANES)
 
 
 def at(builder: Any, address: Any, kind: ir.Type) -> Any:
-    """What lies at an address."""
+    """Load the value at an address."""
     return builder.load(builder.inttoptr(address, kind.as_pointer()), align=4 if kind in (vector, number) else 1)
 
 
 def spread(builder: Any, value: Any, kind: ir.VectorType, lanes: int) -> Any:
-    """A vector of one number."""
+    """A vector with the same number in every lane."""
     first = builder.insert_element(ir.Constant(kind, ir.Undefined), value, ir.IntType(32)(0))
     return builder.shuffle_vector(first, first, ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes))
 
@@ -47,12 +47,12 @@ def times(builder: Any, a: Any, b: Any, total: Any) -> Any:
 
 
 def add_int8(builder: Any, weight: Any, x: list, scale: Any, total: Any) -> Any:
-    """total + the products of LANES numbers of int8."""
+    """total + the products of LANES int8 weights."""
     return times(builder, builder.sitofp(builder.sext(at(builder, weight, places), whole), vector), x[0], total)
 
 
 def add_int4(builder: Any, weight: Any, x: list, scale: Any, total: Any) -> Any:
-    """total + scale · the products of a group of int4."""
+    """total + scale · the products of a group of int4 weights."""
     half = GROUP // 2
     pairs = ir.VectorType(byte, half)
     both, part = at(builder, weight, pairs), ZERO
@@ -69,7 +69,7 @@ def add_int4(builder: Any, weight: Any, x: list, scale: Any, total: Any) -> Any:
 def dots(many: int, step: Any, columns: int, bytes_: int, scaled: int) -> Any:
     """The products of `many` rows of weights with a vector, as a function for loops.
 
-    `step` takes `columns` of them at a time, which lie in so many bytes, with `scaled` bytes of scales beside them.
+    `step` processes `columns` columns at a time, which take the given bytes, and `scaled` bytes of scales.
     """
 
     def generate(context, builder, signature, args):
@@ -141,7 +141,7 @@ def few_int8(x, weight, scale, bias, out):
 
 @loop
 def few_int4(x, weight, scale, bias, out):
-    """The same of int4, with a scale for each group; x has as many columns as there are numbers in whole groups."""
+    """The same for int4, with a scale for each group; x is padded to a whole number of groups."""
     columns, i = x.shape[1], 0
     groups, width, sums = columns // GROUP, columns // 2, np.empty(TOGETHER, np.float32)
     while i < len(weight):
@@ -160,7 +160,7 @@ def few_int4(x, weight, scale, bias, out):
 
 @loop
 def fill_int8(weight, scale, out):
-    """Weights of int8 as floats."""
+    """Convert int8 weights to floats."""
     for i in range(len(weight)):
         for j in range(weight.shape[1]):
             out[i, j] = f4(weight[i, j]) * scale[i]
@@ -168,7 +168,7 @@ def fill_int8(weight, scale, out):
 
 @loop
 def fill_int4(weight, scale, out):
-    """Weights of int4 as floats, of whole groups."""
+    """Convert whole groups of int4 weights to floats."""
     half = u8(GROUP // 2)
     for i in range(len(weight)):
         for g in range(scale.shape[1]):
@@ -180,7 +180,7 @@ def fill_int4(weight, scale, out):
 
 
 def floats(weight: np.ndarray, scale: np.ndarray, features: int) -> np.ndarray:
-    """Some rows of weights (n, features) as floats."""
+    """Rows of weights as floats, (n, features)."""
     is_eight = weight.dtype == np.int8
     out = np.empty((len(weight), features if is_eight else scale.shape[1] * GROUP), np.float32)
     (fill_int8 if is_eight else fill_int4)(weight, scale, out)
@@ -188,7 +188,7 @@ def floats(weight: np.ndarray, scale: np.ndarray, features: int) -> np.ndarray:
 
 
 def blocks(weight: np.ndarray, features: int, among: int) -> list[slice]:
-    """Rows of weights that are made floats at a time."""
+    """The number of rows of weights to convert at a time."""
     return cores.evenly(len(weight), max(1, BLOCK // features), among)
 
 

@@ -1,7 +1,7 @@
-"""Recurrent layers: one loop over all time steps, there and back, the products by BLAS, without the interpreter.
+"""Recurrent layers: one compiled loop over all time steps, forward and backward, with products by BLAS.
 
-Each core takes some of the samples, rows lo..hi, through all the steps.  shared/recurrent.py says the same in whole
-arrays.  `stack` holds the weight in pieces of some columns, which BLAS multiplies without copying them first.
+Each core computes all steps of some samples, rows lo..hi; shared/recurrent.py has the same on whole arrays.  `stack`
+holds the weight in pieces of a few columns, which BLAS multiplies without copying them first.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def multiply(address, a, stack, add, out):
 def lstm_cell(z, c, h_new, c_new):
     """The gates i, f, g, o of one sample's step, in place, and its next state.
 
-    (The loops are several because the compiler vectorises one only if it can make sure that the arrays that are written
-    overlap no other, for which it checks few pairs.)
+    There are several loops because the compiler vectorises a loop only if it can check that no two of its arrays
+    overlap, and it checks only a few pairs.
     """
     n = c.shape[0]
     i, f, g, o = z[:n], z[n : 2 * n], z[2 * n : 3 * n], z[3 * n :]
@@ -61,7 +61,7 @@ def lstm_steps(address, stack, z, h, c, mask, lo, hi):
 
 @loop
 def lstm_slopes(z, before, c, dh, dc, dz):
-    """Of one sample's step: the gradients of the gates before their functions; dc becomes that of the c before."""
+    """The gradients of one step's gates before their activations, for one sample; dc becomes that of the previous c."""
     n = c.shape[0]
     i, f, g, o = z[:n], z[n : 2 * n], z[2 * n : 3 * n], z[3 * n :]
     di, df, dg, do = dz[:n], dz[n : 2 * n], dz[2 * n : 3 * n], dz[3 * n :]
@@ -100,7 +100,7 @@ def lstm_steps_back(address, stack, g, z, c, mask, dz, dh, dc, old, lo, hi):
 
 @loop
 def gru_cell(z, part, h, h_new):
-    """The gates r, z, n of one sample's step, in place; `part` is what the recurrent weights contribute to them."""
+    """The gates r, z, n of one sample's step, in place; `part` is the contribution of the recurrent weights."""
     n = h.shape[0]
     r, keep, new, to_new = z[:n], z[n : 2 * n], z[2 * n :], part[2 * n :]
     for j in range(2 * n):
@@ -129,9 +129,9 @@ def gru_steps(address, stack, bias, z, part, recurrent, h, mask, lo, hi):
 
 @loop
 def gru_slopes(z, recurrent, h, dh, d_in, d_rec):
-    """Of one sample's step: the gradients of the gates' input parts and of their recurrent parts.
+    """The gradients of the gates' input parts and recurrent parts, for one sample's step.
 
-    dh becomes what of it goes past the gates.
+    dh becomes its part that bypasses the gates, on the direct path to the previous state.
     """
     n = h.shape[0]
     r, keep, new = z[:n], z[n : 2 * n], z[2 * n :]
@@ -166,7 +166,7 @@ def gru_steps_back(address, stack, g, z, recurrent, h, mask, d_in, d_rec, dh, lo
 
 @loop
 def activate(x, by_tanh):
-    """The hyperbolic tangent of a row, or what is positive of it, in place."""
+    """The hyperbolic tangent, or ReLU, of a row, in place."""
     if by_tanh:
         for j in range(x.shape[0]):
             x[j] = tanh(x[j])
@@ -208,7 +208,7 @@ def rnn_steps_back(address, stack, g, h, mask, by_tanh, dz, dh, old, lo, hi):
 
 
 def on_cores(steps: Callable, T: int, B: int, weight: np.ndarray) -> None:
-    """Call `steps(address, stack, lo, hi)` for some of B samples on each core: T steps with products by this weight."""
+    """Call `steps(address, stack, lo, hi)` on each core for a part of B samples: T steps with products by `weight`."""
     many = T * B * weight.size >= MIN_SHARED_PRODUCT
     parts = cores.evenly(B, B, cores.CORES if many else 1)
     stack = uncopied(weight, max((part.stop - part.start for part in parts), default=1))
@@ -217,7 +217,7 @@ def on_cores(steps: Callable, T: int, B: int, weight: np.ndarray) -> None:
 
 
 def uncopied(weight: np.ndarray, rows: int) -> np.ndarray:
-    """The weight in pieces (pieces, inner, few) of so few columns that OpenBLAS does not copy them at each product."""
+    """The weight in pieces (pieces, inner, few), with few enough columns that OpenBLAS does not copy them each time."""
     inner, columns = weight.shape
     most = min(max(32, (1 << 14) // max(1, inner)), blas.MAX_UNCOPIED // max(1, rows * inner))
     few = next((few for few in range(min(most, columns), 15, -1) if columns % few == 0), columns)
@@ -225,7 +225,7 @@ def uncopied(weight: np.ndarray, rows: int) -> np.ndarray:
 
 
 def weight_gradient(dz, before):
-    """The gradient of the recurrent weight, in one product over all steps: dz is (T, B, gates), before (T, B, H)."""
+    """The gradient of the recurrent weight, by one product over all steps; dz is (T, B, gates), before (T, B, H)."""
     return products(dz.reshape(-1, dz.shape[-1]).T, before.reshape(-1, before.shape[-1]))
 
 

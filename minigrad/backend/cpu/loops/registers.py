@@ -1,8 +1,8 @@
-"""Products of small matrices in a processor's registers, from which loops over blocks of large ones are built.
+"""Products of small matrices in registers, from which loops over blocks of large matrices are built.
 
-The compiler does not find the best order of a product by itself: ROWS × VECTORS vectors of sums stay in registers while
-the loop over `k` runs, and each step of it multiplies VECTORS vectors of b with ROWS numbers of a.  So what is
-loaded is used several times.  (Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008.)
+The compiler does not find the best order by itself: ROWS × VECTORS vectors of sums stay in registers during the loop
+over `k`, each step of which multiplies VECTORS vectors of b by ROWS numbers of a, so that each loaded number is used
+several times.  (Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008.)
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numba.core import cgutils
 from .compile import intrinsic, loop
 
 FEATURES = binding.get_host_cpu_features()
-LANES = 16 if FEATURES.get("avx512f") else 8 if FEATURES.get("avx2") else 4  # numbers of a vector
+LANES = 16 if FEATURES.get("avx512f") else 8 if FEATURES.get("avx2") else 4  # float32 numbers in a vector register
 ROWS = 8 if FEATURES.get("avx512f") or platform.machine() in ("aarch64", "arm64") else 4  # 32 registers, or 16
 VECTORS = 3
 PANEL = LANES * VECTORS  # columns of b that are multiplied at a time
@@ -31,7 +31,7 @@ def at(builder: Any, address: Any, step: Any, count: int, kind: ir.Type) -> Any:
 
 
 def spread_out(builder: Any, value: Any, kind: ir.VectorType) -> Any:
-    """A vector of one number."""
+    """A vector with the same number in every lane."""
     first = builder.insert_element(ir.Constant(kind, ir.Undefined), value, ir.IntType(32)(0))
     return builder.shuffle_vector(first, first, ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES))
 
@@ -102,7 +102,7 @@ def multiply(a, a_row, rows, b, rows_of_b, columns, k, out, out_row, add):
     """out = a @ b, or out += a @ b with 1 for `add`, of a (rows, k) and b (k, columns), columns <= PANEL.
 
     a, b and out are addresses, `…_row` the floats from one row to the next; row i of b begins rows_of_b[i] floats after
-    b, which may be any place.  Whole vectors of columns are read, and written; k is at least 1.
+    b, which may be any address.  Whole vectors of columns are read and written; k is at least 1.
     """
     r, vectors = 0, (columns + LANES - 1) // LANES
     while r < rows:
@@ -126,14 +126,14 @@ def multiply(a, a_row, rows, b, rows_of_b, columns, k, out, out_row, add):
 
 
 def masked(builder: Any, count: Any) -> Any:
-    """Which of the numbers of a vector are the first `count`."""
+    """A mask of the first `count` lanes of a vector."""
     numbers = ir.VectorType(ir.IntType(32), LANES)
     limit = spread_out(builder, builder.trunc(count, ir.IntType(32)), numbers)
     return builder.icmp_signed("<", ir.Constant(numbers, list(range(LANES))), limit)
 
 
 def load(builder: Any, address: Any, count: Any = None) -> Any:
-    """The vector at an address; of the first `count` numbers, if that is given, with zeros after them."""
+    """The vector at an address, or its first `count` numbers followed by zeros."""
     place = builder.inttoptr(address, vector.as_pointer())
     if count is None:
         return builder.load(place, align=4)
@@ -144,7 +144,7 @@ def load(builder: Any, address: Any, count: Any = None) -> Any:
 
 
 def store(builder: Any, value: Any, address: Any, count: Any = None) -> None:
-    """Write a vector, or the first `count` of its numbers, to an address."""
+    """Write a vector, or its first `count` numbers, to an address."""
     place = builder.inttoptr(address, vector.as_pointer())
     if count is None:
         builder.store(value, place, align=4)
@@ -190,9 +190,9 @@ def clear(context, target, count):
 
 
 def settling(some: bool) -> Any:
-    """max(scale · x + shift + more, floor) of a vector of numbers, or of the first `count`, nan where it is nan.
+    """max(scale · x + shift + more, floor) for a vector, or its first `count` numbers; nan is preserved.
 
-    x is at the address `source`, more at `also`, unless that is 0, and the result goes to `target`.
+    x is at the address `source`, `more` at `also` unless that is 0, and the result is written to `target`.
     """
 
     def generate(context, builder, signature, args):
@@ -248,7 +248,7 @@ def turning(some: bool) -> Any:
         half = LANES // 2
 
         def places(address, step, count=None, wide=None):
-            """The address of each row, and how many of its numbers to take, if not all."""
+            """The address of each row, and the number of its lanes to use, if not all."""
             for i in range(LANES):
                 place = builder.add(address, builder.mul(step, size(4 * i)))
                 there = builder.icmp_signed("<", size(i), count) if some else None
@@ -259,7 +259,7 @@ def turning(some: bool) -> Any:
             ir.Constant(ir.VectorType(ir.IntType(32), LANES), [i for j in range(half) for i in (j + k, j + k + LANES)])
             for k in (0, half)
         )
-        for _ in range(LANES.bit_length() - 1):  # each riffles the rows, and two halves of them, as one does with cards
+        for _ in range(LANES.bit_length() - 1):  # interleave each row with its partner in the other half
             pairs = zip(rows[:half], rows[half:])
             rows = [builder.shuffle_vector(a, b, side) for a, b in pairs for side in (low, high)]
         for line, place in zip(rows, places(target, target_row, *part[::-1])):
@@ -280,7 +280,7 @@ turn_square, turn_some = turning(False), turning(True)
 
 @loop
 def copy(source, target, count):
-    """Copy so many numbers from one address to another."""
+    """Copy `count` numbers from one address to another."""
     for i in range(0, count - LANES + 1, LANES):
         move(source + 4 * i, target + 4 * i)
     i = count // LANES * LANES
