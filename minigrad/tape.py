@@ -6,11 +6,13 @@ the moment its last Tensor is dropped.
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from itertools import count
 from typing import Any
 
 order_numbers = count(0, -1)  # of nodes and of writes; they count down, so that the smallest is the newest
 FREED = object()  # what a node holds once a backward pass has let go of what it kept
+awaited: ContextVar[Any] = ContextVar("what replaces `tensor.Pending`: see distributed/awaiting.py", default=None)
 _new = object.__new__
 
 

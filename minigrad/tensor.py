@@ -12,7 +12,7 @@ from . import backend, writes
 from .backend import Array, is_half
 from .errors import NO_NUMBERS, check_requires_grad
 from .execution import recording, set_mode, switch_back, writing
-from .tape import FREED, Node, new_node
+from .tape import FREED, Node, awaited, new_node
 from .values import Values, as_array, fitting, size_of
 
 if TYPE_CHECKING:
@@ -253,7 +253,7 @@ def carry_back(
     """Carry a gradient from y back along the tape; return it where it was asked for: at `targets`, else at every leaf.
 
     `beyond` a target there may be another, and the gradient goes on through the first; a checkpoint wants it to stop
-    there.
+    there, where it is not complete yet, so that no hook is called.
 
     Why the order matters: a node may pass its gradient on only when everything it was used in has reported, or part of
     the gradient is lost.  A node is always made after its parents; so visiting the newest first is such an order, and
@@ -269,18 +269,17 @@ def carry_back(
     keep = create_graph if retain_graph is None else retain_graph
     wanted = None if targets is None else set(targets)
     oldest = 1 if wanted is None else max(node.order for node in wanted)  # what is older leads to no target
-    pending, found, on = Pending(create_graph, oldest), {}, recording()
+    pending = (beyond and awaited.get() or Pending)(create_graph, oldest)
+    found, on, partial = {}, recording(), wanted if wanted and not beyond else ()
     pending.add(y.node, seed if create_graph else seed.data, False)
     before = set_mode(create_graph if isinstance(on, bool) else on._replace(on=create_graph))
     try:
         while pending.heap:
             node, g = pending.newest()
-            g = _hooked(node, g) if node.hooks else g
+            g = hooked(node, g) if node.hooks and node not in partial else g
             if node in wanted if wanted is not None else node.step is None:
                 found[node] = pending.at_rest(node, g)
-                if not beyond:
-                    continue
-            if node.step is not None and node.order < oldest:
+            if node.step is not None and node.order < oldest and node not in partial:
                 if node.saved is FREED or node.order > writes.newest_write:  # (newer than all writes is unharmed)
                     writes.check_kept(node)
                 pending.pull(node, g)
@@ -383,7 +382,7 @@ def _cast(x: Any, dtype: Any) -> Any:
     return x.astype(dtype) if isinstance(x, Tensor) else backend.cast(x, dtype)
 
 
-def _hooked(node: Node, g: Any) -> Any:
+def hooked(node: Node, g: Any) -> Any:
     """The gradient after the node's hooks have seen it, and perhaps put another in its place.  They may write into it.
 
     Raises:

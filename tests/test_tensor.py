@@ -486,6 +486,13 @@ def test_the_gradient_of_a_single_number_that_is_indexed_and_used():
     assert x.grad.item() == 3
 
 
+def test_a_hook_of_a_weight_in_checkpoints_is_called_once_with_the_whole_gradient():
+    w, x, seen = Tensor([2.0, 3.0], requires_grad=True), Tensor([1.0, 1.0], requires_grad=True), []
+    w.register_hook(lambda g: seen.append(g.numpy().tolist()) or g * 10)
+    (mg.checkpoint(lambda x: x * w, x) + mg.checkpoint(lambda x: x * w * 3, x)).sum().backward()
+    assert seen == [[4, 4]] and w.grad.numpy().tolist() == [40, 40] and x.grad.numpy().tolist() == [8, 12]
+
+
 def test_a_hook_sees_the_whole_gradient_and_may_put_another_in_its_place():
     x, seen = leaf(1.0, 2.0), []
     h = x * 2

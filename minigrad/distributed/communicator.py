@@ -20,6 +20,9 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from .. import backend
+from ..backend import Array
+
 LAUNCHED = {"PMI_SIZE": "PMI_RANK", "OMPI_COMM_WORLD_SIZE": "OMPI_COMM_WORLD_RANK", "PMIX_RANK": "PMIX_RANK"}
 TIMEOUT = 1800.0  # seconds, as in Hugging Face's ddp_timeout
 LOOK_EVERY = 0.25  # seconds between two checks whether the other ranks are alive
@@ -41,14 +44,23 @@ class Communicator:
         """Replace the array by its elementwise sum over all ranks, or their "max"; returns it."""
         return array
 
-    def start_all_reduce(self, array: np.ndarray) -> Future:
+    def start_all_reduce(self, array: Array) -> Any:
         """Start a sum over all ranks in the background; the array must not be used until `wait` returns."""
         done: Future = Future()
         done.set_result(None)
         return done
 
-    def wait(self, work: Future) -> None:
+    def start_reduce(self, array: Array, dst: int) -> Any:
+        """Start a sum that only rank `dst` receives; the contents of the others' arrays are undefined afterwards."""
+        return self.start_all_reduce(array)
+
+    def wait(self, work: Any) -> None:
         """Return when a sum that was started is complete."""
+
+    def zeros(self, size: int, dtype: np.dtype, beside: Array) -> Array:
+        """A flat array for sums: on the device of another array, if its backend can sum there, else on the host."""
+        home = backend.of(beside)
+        return (np if home.collectives is None else home.xp).zeros(size, dtype)
 
     def broadcast(self, array: np.ndarray, src: int = 0) -> np.ndarray:
         """Replace the array on every rank by that of rank `src`; returns it."""
@@ -87,8 +99,9 @@ class Communicator:
 class MPICommunicator(Communicator):
     """The communicator of the processes that `mpiexec` started, through mpi4py.
 
-    Calls run in a thread of their own, which releases the interpreter, so that the gradients of the last layers are
-    summed while those of the first are computed.
+    Sums that are started run in a thread of their own, which releases the interpreter, so that the gradients of the
+    last layers are summed while those of the first are computed.  All other calls have another thread and another
+    communicator of MPI, so the two kinds may be interleaved differently on different ranks.
     """
 
     def __init__(self, timeout: float = TIMEOUT):
@@ -99,26 +112,37 @@ class MPICommunicator(Communicator):
                 'mpiexec started this program, which needs mpi4py: type pip install "minigrad-learn[mpi]", or from a '
                 'clone pip install -e ".[mpi]"'
             ) from None
-        self.mpi, self.timeout = MPI, float(os.environ.get("MINIGRAD_RANK_TIMEOUT", timeout))
-        self.comm = MPI.COMM_WORLD.Dup()
+        self.mpi, self.timeout = MPI, timeout_or(timeout)
+        self.comm, self.sums = MPI.COMM_WORLD.Dup(), MPI.COMM_WORLD.Dup()
         self.rank, self.size = self.comm.rank, self.comm.size
-        self.thread = ThreadPoolExecutor(1, "mpi")
+        self.thread, self.sums_thread = ThreadPoolExecutor(1, "mpi"), ThreadPoolExecutor(1, "mpi-sums")
         self.near: Any = self.comm.Split_type(MPI.COMM_TYPE_SHARED)  # the ranks of this machine, which share memory:
         self.near_ranks = self.near.allgather(self.rank)
         window: Any = MPI.Win.Allocate_shared(3 * 8, 8, comm=self.near)
         self.told = [np.frombuffer(window.Shared_query(i)[0], np.int64) for i in range(self.near.size)]
         self.mine = self.told[self.near.rank]  # its process, how many calls it has made, and whether it has ended
         self.mine[:] = os.getpid(), 0, False
+        self.collectives: Any = None  # of the devices, from their first sum on
         self.comm.Barrier()
         sys.excepthook = self.uncaught
         atexit.register(self.leave)
 
     def all_reduce(self, array: np.ndarray, op: str = "sum") -> np.ndarray:
-        self.wait(self._submit(self._reduce, array, {"sum": self.mpi.SUM, "max": self.mpi.MAX}[op]))
+        what = {"sum": self.mpi.SUM, "max": self.mpi.MAX}[op]
+        self.wait(self._submit(self.comm.Allreduce, self.mpi.IN_PLACE, array, what))
         return array
 
-    def start_all_reduce(self, array: np.ndarray) -> Future:
-        return self._submit(self._reduce, array, self.mpi.SUM)
+    def start_all_reduce(self, array: Array) -> Any:
+        if (device := self._device(array)) is not None:
+            return device.all_reduce(array)
+        return self._begin(self.sums.Allreduce, self.mpi.IN_PLACE, array, self.mpi.SUM)
+
+    def start_reduce(self, array: Array, dst: int) -> Any:
+        if (device := self._device(array)) is not None:
+            return device.reduce(array, dst)
+        if self.rank == dst:
+            return self._begin(self.sums.Reduce, self.mpi.IN_PLACE, array, self.mpi.SUM, dst)
+        return self._begin(self.sums.Reduce, array, None, self.mpi.SUM, dst)
 
     def broadcast(self, array: np.ndarray, src: int = 0) -> np.ndarray:
         self.wait(self._submit(self.comm.Bcast, array.view(np.uint8) if array.dtype.kind == "V" else array, src))
@@ -133,7 +157,7 @@ class MPICommunicator(Communicator):
     def barrier(self) -> None:
         self.wait(self._submit(self.comm.Barrier))
 
-    def wait(self, work: Future) -> Any:
+    def wait(self, work: Any) -> Any:
         """The result of a call, once every rank has made it.  Ends all ranks if one has ended, or at the timeout."""
         begun = time.monotonic()
         while True:
@@ -165,7 +189,8 @@ class MPICommunicator(Communicator):
 
     def leave(self) -> None:
         """Record that this rank ends, because under MPI its process stays until all ranks end."""
-        self.thread.shutdown(wait=False, cancel_futures=True)
+        for thread in (self.thread, self.sums_thread):
+            thread.shutdown(wait=False, cancel_futures=True)
         self.mine[2] = True
 
     def _missing(self) -> str | None:
@@ -179,8 +204,17 @@ class MPICommunicator(Communicator):
         self.mine[1] += 1
         return self.thread.submit(call, *arguments)
 
-    def _reduce(self, array: np.ndarray, op: Any) -> None:
-        self.comm.Allreduce(self.mpi.IN_PLACE, array, op)
+    def _device(self, array: Array) -> Any:
+        """What sums this array on its device; None for an array of the host."""
+        maker = backend.of(array).collectives
+        if maker is not None and self.collectives is None:
+            unique_id = self.wait(self._submit(self.comm.bcast, maker.unique_id() if self.rank == 0 else None))
+            self.collectives = maker.Collectives(self.rank, self.size, unique_id)
+        return self.collectives if maker is not None else None
+
+    def _begin(self, call: Any, *arguments: Any) -> Future:
+        self.mine[1] += 1
+        return self.sums_thread.submit(call, *arguments)
 
     def _abort(self, told: str, status: int = 1) -> NoReturn:
         print(f"minigrad: {told}", file=sys.stderr, flush=True)
@@ -192,14 +226,23 @@ class MPICommunicator(Communicator):
 
 @functools.cache
 def world() -> Communicator:
-    """The communicator of all ranks: those that mpiexec started, or this process alone.
+    """The communicator of all ranks: those that mpiexec started, those of a file, or this process alone.
 
     Raises:
         ImportError: mpiexec started several processes, and mpi4py is not installed.
     """
+    if (file := os.environ.get("MINIGRAD_RENDEZVOUS")) is not None:
+        from .rendezvous import FileCommunicator
+
+        return FileCommunicator(file, int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
     started = any(name in os.environ for name in LAUNCHED)
     alone = os.environ.get("PMI_SIZE", os.environ.get("OMPI_COMM_WORLD_SIZE")) == "1"
     return MPICommunicator() if started and not alone else Communicator()
+
+
+def timeout_or(usual: float = TIMEOUT) -> float:
+    """The timeout of a call in seconds: MINIGRAD_RANK_TIMEOUT, if it is set."""
+    return float(os.environ.get("MINIGRAD_RANK_TIMEOUT", usual))
 
 
 def printing_once(function: Callable) -> Callable:

@@ -1,4 +1,4 @@
-"""Shards the state of an optimiser over ranks, each of which updates its own parameters (ZeRO stage 1).
+"""Shards the state of an optimiser over ranks, each of which updates its own parameters (ZeRO stages 1 and 2).
 
 Rajbhandari et al. 2020, "ZeRO: Memory Optimizations Toward Training Trillion Parameter Models", section 5.1.
 """
@@ -31,7 +31,7 @@ class Shards:
             rank = held.index(min(held))
             self.owned[rank].append(p)
             held[rank] += p.data.nbytes
-        self.mine = set(map(id, self.owned[world.rank]))
+        self.owner_of = {id(p): rank for rank, params in enumerate(self.owned) for p in params}
 
     def drop_gradients(self) -> None:
         """Before an optimiser step, keep only the gradients of this rank's parameters."""
@@ -50,7 +50,7 @@ class Shards:
                 self._send(group, rank)
 
     def _others(self) -> Iterable[Tensor]:
-        return (p for params in self.owned for p in params if id(p) not in self.mine)
+        return (p for rank, params in enumerate(self.owned) for p in params if rank != self.world.rank)
 
     def _send(self, params: list[Tensor], rank: int) -> None:
         bytes_of = [backend.of(p.data).to_numpy(p.data).reshape(-1).view(np.uint8) for p in params]
