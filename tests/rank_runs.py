@@ -16,6 +16,7 @@ from minigrad import nn
 from minigrad.data import TextDataset
 from minigrad.data.text import IGNORED
 from minigrad.distributed import world
+from minigrad.finetune import LoraConfig, get_peft_model
 from minigrad.pretrained import (
     BertConfig,
     BertForMaskedLM,
@@ -115,6 +116,25 @@ class Net(nn.Module):
         return logits if labels is None else (mg.losses.cross_entropy(logits, labels), logits)
 
 
+class Normed(nn.Module):
+    """A network with batch norms over all ranks."""
+
+    def __init__(self):
+        rng = np.random.default_rng(0)
+        self.conv, self.norm = nn.Conv2d(1, 4, 3, rng=rng), nn.BatchNorm2d(4)
+        self.head = nn.Sequential(nn.Linear(4, 5, rng=rng), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 3, rng=rng))
+        nn.SyncBatchNorm.convert_sync_batchnorm(self)
+
+    def forward(self, x, labels=None):
+        logits = self.head(mg.relu(self.norm(self.conv(x))).mean((2, 3)))
+        return logits if labels is None else (mg.losses.cross_entropy(logits, labels), logits)
+
+
+def adapted():
+    model = pretrained(BertForSequenceClassification, BERT)()
+    return get_peft_model(model, LoraConfig(r=2, task_type="SEQ_CLS", lora_dropout=0.1), rng=0)
+
+
 def pretrained(kind, config):
     return lambda: kind(config, rng=np.random.default_rng(0))
 
@@ -123,6 +143,14 @@ CASES = {  # the model, its data, further arguments and the plan
     "classes": (pretrained(BertForSequenceClassification, BERT), classified, {"group_by_length": True}, None),
     "averages": (pretrained(BertForSequenceClassification, BERT), classified, {"ema_decay": 0.9}, None),
     "sharded": (pretrained(BertForSequenceClassification, BERT), classified, {"zero_stage": 1}, None),
+    "sharded gradients": (
+        pretrained(BertForSequenceClassification, BERT),
+        classified,
+        {"zero_stage": 2, "gradient_checkpointing": True},
+        None,
+    ),
+    "adapters": (adapted, classified, {}, None),
+    "synchronised": (Normed, pictures, {}, None),
     "whole": (pretrained(BertForSequenceClassification, BERT), classified, {}, None),
     "frozen": (
         pretrained(BertForSequenceClassification, BERT),
@@ -144,18 +172,20 @@ def trainer_for(case, out, ranks):
     make, data, arguments, plan = CASES[case]
     other = os.environ.get("OTHER") if world().rank else None
     model = make() if other != "model" else pretrained(BertForSequenceClassification, replace(BERT, vocab_size=21))()
-    model.double()
+    model.double().to(os.environ.get("DEVICE", "cpu"))
     more = {"learning_rate": 0.02} if other == "rate" else {"auto_find_batch_size": os.environ.get("OTHER") == "auto"}
+    whole = case == "synchronised"  # whose statistics are of all that is computed together: the batch of a step
     arguments = TrainingArguments(
         output_dir=out,
-        per_device_train_batch_size=MICRO,
-        gradient_accumulation_steps=TO_A_STEP // ranks,
+        per_device_train_batch_size=MICRO * TO_A_STEP // ranks if whole else MICRO,
+        gradient_accumulation_steps=1 if whole else TO_A_STEP // ranks,
         num_train_epochs=2,
         adam_epsilon=1e-4,  # a smaller one makes of rounding, where a gradient is 0, as that of keys' biases, far more
         logging_steps=1,
         save_strategy="no",
         eval_strategy="epoch",
         disable_tqdm=True,
+        reduce_dtype=os.environ.get("REDUCE_DTYPE"),
         **{"learning_rate": 0.01, **arguments, **more},
     )
     return Trainer(

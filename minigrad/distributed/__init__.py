@@ -5,7 +5,8 @@ communicate through `world()`; a single process is rank 0 of 1.
 """
 
 from .communicator import Communicator, RankError, printing_once, world
+from .functional import all_reduce
 from .reducer import GradientReducer
 from .shards import Shards
 
-__all__ = ["Communicator", "GradientReducer", "RankError", "Shards", "printing_once", "world"]
+__all__ = ["Communicator", "GradientReducer", "RankError", "Shards", "all_reduce", "printing_once", "world"]

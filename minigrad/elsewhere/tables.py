@@ -378,7 +378,6 @@ PLACES = {
         "LinearCrossEntropyLoss": "nn.CrossEntropyLoss()(nn.Linear(3, 2)(mg.zeros((2, 3))), [0, 1])",
         "MaxPooling2D": "nn.MaxPool2d(2)",
         "Model": "nn.Module()",
-        "SyncBatchNorm": "nn.BatchNorm2d(3)",
         "functional": "mg.functional.relu(x)",
     },
     "minigrad.nn.utils": {

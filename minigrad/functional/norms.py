@@ -181,10 +181,7 @@ def batch_norm(
                 "batch_norm: momentum is a number here; nn.BatchNorm2d(C, momentum=None) averages over "
                 "all batches, for it counts them"
             )
-        mean, variance = statistics
-        with no_grad():
-            running_mean.copy_(running_mean * (1 - momentum) + mean * momentum)
-            running_var.copy_(running_var * (1 - momentum) + variance * (momentum * n / (n - 1)))
+        _remember(running_mean, running_var, *statistics, momentum, n)
     return y
 
 
@@ -221,6 +218,50 @@ def _batch_norm(x, weight, bias, /, statistics, eps):
 _batch_norm.in_symbols(
     x="(h - mean h - x̂ · mean(h x̂)) / σ, with h = g · weight, means over the batch", weight="Σ g x̂", bias="Σ g"
 )
+
+
+def sync_batch_norm(
+    x: Any, running_mean: Any, running_var: Any, weight: Any, bias: Any, momentum: float, eps: float, counts: bool
+) -> Any:
+    """batch_norm in training by the statistics of all ranks: see nn.SyncBatchNorm, which checks the arguments."""
+    from ..distributed import world
+
+    x = shaped(x, "sync_batch_norm")
+    own = math.prod(x.shape) // (x.shape[1] or 1) if counts else 0
+    n = int(world().all_reduce(np.array([own]))[0])
+    if n < 2:
+        raise ValueError(
+            f"sync_batch_norm: in training each channel needs more than one value, all ranks together have {n}: use a "
+            "larger batch, or model.eval()"
+        )
+    x = x if is_float(x.dtype) else ops.astype(x, "float32")
+    statistics = backend.of(as_array(x)).xp.empty((2, x.shape[1]), np.result_type(x.dtype, np.float32))
+    y = _sync_batch_norm(x, weight, bias, statistics, counts / n, eps)
+    if running_mean is not None:
+        _remember(running_mean, running_var, *statistics, momentum, n)
+    return y
+
+
+@builtin(in_float32="halves and integers", autocast="float32")
+def _sync_batch_norm(x, weight, bias, statistics, share, eps):
+    """_batch_norm where a mean is the sum over the ranks of each one's sum times `share`."""
+    from ..distributed import all_reduce
+
+    axes = (0, *range(2, len(x.shape)))
+    mean = all_reduce(ops.sum(x, axes, True) * share)
+    centred = x - mean
+    rest = all_reduce(ops.sum(centred, axes, True) * share)
+    centred = centred - rest
+    variance = all_reduce(ops.sum(centred * centred, axes, True) * share)
+    statistics[0], statistics[1] = (as_array(moment).reshape(-1) for moment in (mean + rest, variance))
+    return _per_channel(centred / ops.sqrt(variance + eps), weight, bias)
+
+
+def _remember(running_mean, running_var, mean, variance, momentum, n):
+    """Move the running statistics towards those of a batch, whose variance is divided by n - 1, as in torch."""
+    with no_grad():
+        running_mean.copy_(running_mean * (1 - momentum) + mean * momentum)
+        running_var.copy_(running_var * (1 - momentum) + variance * (momentum * n / (n - 1)))
 
 
 @builtin(name="per_channel", in_float32="halves")
@@ -270,8 +311,7 @@ def instance_norm(
             wide = np.result_type(as_array(x).dtype, np.float32)
             x = ops.astype(x, wide)
             mean, variance = ops.mean(ops.mean(x, axes), 0), ops.mean(ops.var(x, axes), 0)
-            running_mean.copy_(running_mean * (1 - momentum) + mean * momentum)
-            running_var.copy_(running_var * (1 - momentum) + variance * (momentum * n / (n - 1)))
+        _remember(running_mean, running_var, mean, variance, momentum, n)
     return y
 
 

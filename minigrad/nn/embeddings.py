@@ -26,7 +26,7 @@ class Embedding(Module):
         self.weight = Parameter(init.normal_(init.empty(num_embeddings, embedding_dim), rng=rng))
         if padding_idx is not None:
             self.padding_idx = padding_row("Embedding", padding_idx, num_embeddings)
-            self.weight[self.padding_idx].detach().copy_(0.0)
+            init.zeros_(self.weight[self.padding_idx].detach())
 
     def forward(self, ids: Any) -> Any:
         return F.embedding(ids, self.weight, self.padding_idx)
@@ -74,7 +74,7 @@ class EmbeddingBag(Module):
         self.weight = Parameter(init.normal_(init.empty(num_embeddings, embedding_dim), rng=rng))
         if padding_idx is not None:
             self.padding_idx = padding_row("EmbeddingBag", padding_idx, num_embeddings)
-            self.weight[self.padding_idx].detach().copy_(0.0)
+            init.zeros_(self.weight[self.padding_idx].detach())
 
     def forward(self, input: Any, offsets: Any = None, per_sample_weights: Any = None) -> Any:
         return F.embedding_bag(

@@ -20,6 +20,7 @@ from ..ops import generator as _generator
 from ..tensor import Tensor
 
 _room: ContextVar[list[int] | None] = ContextVar("room for weights", default=None)
+_one_number: ContextVar[bool] = ContextVar("weights that are not allocated", default=False)
 LATER: Any = object()  # rng=LATER leaves a weight uninitialised, because it is about to be loaded
 Rng = np.random.Generator | int | None
 
@@ -41,12 +42,24 @@ def at_most(weights: int, numbers: int) -> Iterator[None]:
         _room.reset(token)
 
 
+@contextmanager
+def unallocated() -> Iterator[None]:
+    """Weights made in the block have a shape, but all entries of each are one number in memory: a model to measure."""
+    token = _one_number.set(True)
+    try:
+        yield
+    finally:
+        _one_number.reset(token)
+
+
 def empty(*shape: int) -> Tensor:
     """A float32 Tensor whose numbers are not set yet."""
     if (room := _room.get()) is not None:
         room[:] = room[0] - 1, room[1] - math.prod(shape)
         if min(room) < 0:
             raise TooLarge(f"a weight of shape {shape} is one too many, or too large")
+    if _one_number.get():
+        return Tensor(np.ndarray(shape, np.float32, bytearray(4), strides=(0,) * len(shape)))
     return Tensor(np.empty(shape, np.float32))
 
 
@@ -57,17 +70,17 @@ def generator(rng: Rng) -> np.random.Generator:
 
 def zeros_(tensor: Tensor) -> Tensor:
     """Fill with 0."""
-    return tensor.copy_(0.0)
+    return constant_(tensor, 0.0)
 
 
 def ones_(tensor: Tensor) -> Tensor:
     """Fill with 1."""
-    return tensor.copy_(1.0)
+    return constant_(tensor, 1.0)
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:
     """Fill with `val`."""
-    return tensor.copy_(val)
+    return tensor if _one_number.get() else tensor.copy_(val)
 
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, *, rng: Rng = None) -> Tensor:

@@ -72,6 +72,10 @@ class BatchNorm(Module):
         if self.uses_batch and self.num_batches_tracked is not None:
             self.num_batches_tracked.copy_(self.num_batches_tracked.data + 1)
             momentum = 1 / self.num_batches_tracked.item() if momentum is None else momentum
+        return self.normalised(x, momentum)
+
+    def normalised(self, x: Any, momentum: float | None) -> Any:
+        """The output for an input of the right shape."""
         return F.batch_norm(
             x, self.running_mean, self.running_var, self.weight, self.bias, self.uses_batch, momentum, self.eps
         )
@@ -93,6 +97,41 @@ class BatchNorm3d(BatchNorm):
     """BatchNorm of (N, C, D, H, W)."""
 
     rank = (5,)
+
+
+class SyncBatchNorm(BatchNorm):
+    """BatchNorm of (N, C), (N, C, L), (N, C, H, W) or (N, C, D, H, W) by the statistics of the batches of all ranks.
+
+    Every rank must call it as often as the others, in the forward and in the backward pass; the `Trainer` sees to that.
+    With one rank, and outside training, it is BatchNorm.
+    """
+
+    rank = (2, 3, 4, 5)
+    counts = True  # whether the batch of this rank is part of the statistics: see train/gradients.py
+
+    @classmethod
+    def convert_sync_batchnorm(cls, module: Module) -> Module:
+        """The module with a SyncBatchNorm in place of each BatchNorm in it, which has the same parameters and buffers.
+
+        The modules are replaced in place; if the module is itself a BatchNorm, another one is returned.
+        """
+        if isinstance(module, BatchNorm):
+            converted = cls.__new__(cls)
+            vars(converted).update(vars(module))
+            return converted
+        new: dict[int, Module] = {}  # a module that has two places stays one
+        for path, child in list(module.named_modules()):
+            if isinstance(child, BatchNorm):
+                module.replace(path, new.setdefault(id(child), cls.convert_sync_batchnorm(child)))
+        return module
+
+    def normalised(self, x: Any, momentum: float | None) -> Any:
+        from ..distributed import world
+
+        if not self.uses_batch or world().size == 1:
+            return super().normalised(x, momentum)
+        statistics = self.running_mean, self.running_var
+        return F.norms.sync_batch_norm(x, *statistics, self.weight, self.bias, momentum or 0.0, self.eps, self.counts)
 
 
 class InstanceNorm(Module):

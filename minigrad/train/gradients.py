@@ -13,6 +13,7 @@ import numpy as np
 
 from ..data.text import IGNORED
 from ..execution import no_grad
+from ..nn import SyncBatchNorm
 from ..ops import concatenate
 from ..pretrained.inputs import host_array
 from ..tensor import Tensor
@@ -71,12 +72,18 @@ class Gradients(TrainerBase):
         checked = self.loss_fn if self.state.global_step < CHECKED and len(parts) > 1 else None
         self.parts = [] if checked is not None and not run.takes_total(checked) else None
         found = []
-        counted = [place for place in batches if counts[place]]
-        for place in counted:
-            self.draw_for(place, 1)
-            if self.reducer is not None and place == counted[-1]:
-                self.reducer.expect()
-            found.append(self.backward(batches[place], counts[place], total))
+        work = {place: batches[place] for place in batches if counts[place]} | self.stand_ins(parts, batches)
+        reducer = self.reducer
+        sharded = reducer is not None and reducer.owner_of is not None
+        for place in range(self.world.rank, len(parts) + self.world.rank, self.world.size):
+            if place in work:
+                self.draw_for(place, 1)
+                if reducer is not None and (sharded or place == max(work)):
+                    reducer.expect()
+                part = self.backward(work[place], counts.get(place, 0), total)
+                found += [part] if place in counts else []
+            if reducer is not None and sharded:
+                reducer.finish()
         means = self.means_of(found)
         if checked is not None and self.parts is not None:
             self.check_mean(checked, self.world.all_gather_object(self.parts), float(means[0]))
@@ -95,6 +102,21 @@ class Gradients(TrainerBase):
             batches[place] = self.collator(parts[place])
         return batches
 
+    def stand_ins(self, parts: list[list], batches: dict[int, Any]) -> dict[int, Any]:
+        """What a rank computes where others have a micro-batch and it has none, so that a SyncBatchNorm finds it there.
+
+        It counts for nothing: not in the statistics, nor in the loss.
+        """
+        last = -(-len(parts) // self.world.size) * self.world.size - self.world.size + self.world.rank
+        if last < len(parts) or not self.synchronised():
+            return {}
+        items = next((part for part in parts if part[0] is not None), None) or [self.train_dataset[0]]
+        return {last: next(iter(batches.values())) if batches else self.collator(items)}
+
+    def synchronised(self) -> list[SyncBatchNorm]:
+        """The layers of the model that use the statistics of all ranks."""
+        return [layer for layer in self.model.modules() if isinstance(layer, SyncBatchNorm)]
+
     def draw_for(self, place: int, what: int) -> None:
         """Seed the generators of model and collator for a micro-batch: `what` is 0 for its batch, 1 for its model."""
         run.seed_generators(self.drawn, [self.args.seed, self.state.global_step, place, what])
@@ -107,21 +129,30 @@ class Gradients(TrainerBase):
         """Loss and accuracy of the step, with the gradients of all ranks summed."""
         if self.reducer is None:
             return [reduce(add, part) for part in zip(*found, strict=True)]
-        self.reducer.finish()
+        if self.reducer.owner_of is None:
+            self.reducer.finish()
         own = [[float(host_array(part)) for part in pair] for pair in found]
         return self.world.all_reduce(np.sum([[0.0, 0.0], *own], axis=0)).tolist()
 
     def backward(self, batch: Any, count: int, total: int) -> tuple[Any, Any]:
-        """Accumulate the gradients of one micro-batch; return its part of the loss and accuracy over `total` labels."""
+        """Accumulate the gradients of one micro-batch; return its part of the loss and accuracy over `total` labels.
+
+        If its `count` of labels is 0, it is a stand-in.
+        """
         self.total = total
+        uncounted = [] if count else self.synchronised()
+        for layer in uncounted:
+            layer.counts = False
         with self.autocast():
             loss, logits = self.outputs(batch)
-            if not run.takes_total(self.loss_fn):
+            if not run.takes_total(self.loss_fn) or not count:
                 loss = loss * (count / total)
         # With fp16 an overflow is no error: the scaler finds it and skips the step.
         overflowing = np.errstate(over="ignore", invalid="ignore") if self.args.fp16 else nullcontext()
         with overflowing:
             self.scaler.scale(loss).backward()
+        for layer in uncounted:
+            layer.counts = True
         self.event("on_substep_end")
         right = math.nan
         if (compared := predicted_classes(self.model, logits, batch)) is not None:
@@ -182,7 +213,7 @@ class Gradients(TrainerBase):
             out = called(self.model, inputs)
             more = {"num_items_in_batch": self.total} if run.takes_total(self.loss_fn) else {}
             logits = out if isinstance(out, Tensor) else loss_and_logits(out)[1]
-            if self.parts is not None and isinstance(out, Tensor):
+            if self.parts is not None and isinstance(out, Tensor) and all(one.counts for one in self.synchronised()):
                 self.parts.append((out.detach(), labels))
             return {"loss": self.loss_fn(out, labels, **more), "logits": logits}
         out = called(self.model, batch)
