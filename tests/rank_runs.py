@@ -126,6 +126,7 @@ class Normed(nn.Module):
         nn.SyncBatchNorm.convert_sync_batchnorm(self)
 
     def forward(self, x, labels=None):
+        x = mg.Tensor(x, device=self.conv.weight.device)
         logits = self.head(mg.relu(self.norm(self.conv(x))).mean((2, 3)))
         return logits if labels is None else (mg.losses.cross_entropy(logits, labels), logits)
 

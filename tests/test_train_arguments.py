@@ -164,7 +164,7 @@ def test_names_and_defaults_are_hugging_faces():
     known = {field.name: field.default for field in fields(theirs)}
     ours = {field.name: field.default for field in fields(TrainingArguments)}
     assert set(ours) - set(known) == {
-        *("overwrite_output_dir", "ema_decay", "zero_stage"),
+        *("overwrite_output_dir", "ema_decay", "zero_stage", "reduce_dtype"),
         *("warmup_ratio", "group_by_length"),
     }
     same = set(ours) & set(known) - {"output_dir", "gradient_checkpointing"}

@@ -34,6 +34,7 @@ __all__ = [
     "Value",
     "cast",
     "dtype_named",
+    "exchanging",
     "from_dlpack",
     "get",
     "gibibytes",
@@ -94,6 +95,11 @@ def get(device: str) -> Backend:
     from . import cuda
 
     return register(cuda.load())
+
+
+def exchanging() -> Backend:
+    """The backend whose devices exchange arrays themselves, without MPI.  Raises BackendUnavailable as `get` does."""
+    return get("cuda")
 
 
 def of(*arrays: Array) -> Backend:

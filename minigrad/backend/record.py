@@ -117,6 +117,8 @@ class Backend:
         check: raises an error, possibly later, unless all entries are in a range: see `check_now`.
         half_kernels: the kernels for floats of 16 bits, if they differ.
         refusing: a context in which xp.linalg raises LinAlgError if there is no solution, as NumPy's always does.
+        collectives: a module with `Collectives` and `unique_id`, through which the devices of several ranks exchange
+            arrays themselves; None: their host does it.
     """
 
     __slots__ = (
@@ -134,6 +136,7 @@ class Backend:
         "check",
         "half_kernels",
         "refusing",
+        "collectives",
         "kernel_float32",
     )
 
@@ -152,11 +155,13 @@ class Backend:
         check: Callable[[Array, float, float, Callable[[], None]], None] = check_now,
         half_kernels: dict[str, Kernel] | None = None,
         refusing: Callable[[], AbstractContextManager] = nullcontext,
+        collectives: Any = None,
     ):
         self.name, self.xp, self.array, self.to_numpy = name, xp, array, to_numpy
         self.erf, self.normal_cdf = erf, normal_cdf
         self.share, self.kernels, self.check, self.half_kernels = share, kernels, check, half_kernels
         self.synchronous, self.max_unfolded, self.refusing = synchronous, max_unfolded, refusing
+        self.collectives = collectives
         self.functions = {name: part for name, part in kernels.items() if not isinstance(part, (Kernel, Value))}
         self.kernel_float32 = kernels.get  # (name); the most frequent case, without a Python call
 

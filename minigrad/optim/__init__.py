@@ -7,7 +7,7 @@ from .accumulation import GradientAccumulation
 from .adam import Adam, Adamax, AdamW, NAdam, RAdam
 from .adaptive import Adadelta, Adafactor, Adagrad, RMSprop
 from .average import EMA
-from .clip import clip_grad_norm_, clip_grad_value_
+from .clip import clip_grad_norm_, clip_grad_value_, clip_grads_with_norm_
 from .descent import ASGD, SGD, Lion, Muon, Rprop
 from .lbfgs import LBFGS
 from .optimizer import Optimizer
@@ -33,6 +33,7 @@ __all__ = [
     "SGD",
     "clip_grad_norm_",
     "clip_grad_value_",
+    "clip_grads_with_norm_",
 ]
 
 if not TYPE_CHECKING:

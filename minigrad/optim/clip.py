@@ -58,13 +58,25 @@ def clip_grad_norm_(
             f"the gradients cannot be clipped: their norm is {norm}, by those of parameters "
             f"{bad or 'all'}; lower the learning rate, or look for log(0) or 0/0 in the loss"
         )
+    _scale_down(backend, [g.data for g in grads.values()], max_norm, norm)
+    return norm
+
+
+def clip_grads_with_norm_(parameters: Iterable[Tensor], max_norm: float, total_norm: float) -> None:
+    """Scale all gradients in place as `clip_grad_norm_` does, if `total_norm` is their norm, which is known already."""
+    check_option("clip_grads_with_norm_", "max_norm", max_norm)
+    if grads := [p.grad.data for p in listed(parameters) if p.grad is not None]:
+        _scale_down(of(*grads), grads, max_norm, total_norm)
+
+
+def _scale_down(backend: Backend, grads: list[Any], max_norm: float, norm: float) -> None:
+    """Scale gradients of that norm in place so that it is at most `max_norm`."""
     scale = max_norm / (norm + 1e-6)  # torch's guard against dividing by zero
     if not scale >= 1:  # true of NaN too, which then spreads to the gradients and is noticed
-        for g in grads.values():
-            writing(g.data)
+        for g in grads:
+            writing(g)
         with np.errstate(invalid="ignore"):
-            backend.call("scale", [g.data for g in grads.values()], scale)
-    return norm
+            backend.call("scale", grads, scale)
 
 
 def _parts(backend: Backend, grads: list[Any], norm_type: float) -> list[Any]:

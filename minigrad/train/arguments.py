@@ -38,7 +38,7 @@ RANGES = {
     "seed": (0, inf),
     "data_seed": (0, inf),
     "ema_decay": (0, 1),
-    "zero_stage": (0, 1),
+    "zero_stage": (0, 2),
 }
 NOT_ZERO = {"num_train_epochs", "logging_steps", "save_steps", "eval_steps"}
 STRATEGIES = ("no", "steps", "epoch")
@@ -112,8 +112,9 @@ class TrainingArguments:
     "momentum=0.9,nesterov=true".
 
     Not in Hugging Face's are `overwrite_output_dir`, which `finetune` uses, `ema_decay`, with which evaluations and the
-    final model use an exponential moving average of the weights, and `zero_stage`: 1 shards the state of the optimiser
-    over the ranks (see `minigrad.distributed.Shards`).
+    final model use an exponential moving average of the weights, `zero_stage`: 1 shards the state of the optimiser over
+    the ranks (see `minigrad.distributed.Shards`), 2 the gradients too; and `reduce_dtype`: "float16" or "bfloat16" lets
+    GPUs sum gradients over the ranks in 16 bits.
 
     Raises:
         ValueError: a value is out of range, not finite, not a number, or not one of the choices.
@@ -145,6 +146,7 @@ class TrainingArguments:
     fp16: bool = False
     ema_decay: float | None = None
     zero_stage: int = 0
+    reduce_dtype: str | None = None
     auto_find_batch_size: bool = False
     group_by_length: bool = False
     dataloader_drop_last: bool = False
@@ -194,6 +196,8 @@ class TrainingArguments:
                 raise ValueError(f"{name} is {value:g}; expected a whole number, or a fraction of all steps below 1")
         for name, choices in CHOICES.items():
             setattr(self, name, chosen(name, getattr(self, name), choices))
+        if self.reduce_dtype is not None:
+            self.reduce_dtype = chosen("reduce_dtype", self.reduce_dtype, ("float16", "bfloat16", "float32"))
         self.optim_args, self.lr_scheduler_kwargs = (
             pairs(name, getattr(self, name)) for name in ("optim_args", "lr_scheduler_kwargs")
         )

@@ -131,7 +131,7 @@ class Gradients(TrainerBase):
             return [reduce(add, part) for part in zip(*found, strict=True)]
         if self.reducer.owner_of is None:
             self.reducer.finish()
-        own = [[float(host_array(part)) for part in pair] for pair in found]
+        own = [[float(part) for part in pair] for pair in found]
         return self.world.all_reduce(np.sum([[0.0, 0.0], *own], axis=0)).tolist()
 
     def backward(self, batch: Any, count: int, total: int) -> tuple[Any, Any]:

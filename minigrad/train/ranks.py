@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 from zlib import crc32
@@ -12,7 +13,11 @@ from .. import backend
 from ..data.passes import made, own_generators
 from ..distributed import Communicator
 from ..nn import Module
+from ..optim import clip_grad_norm_, clip_grads_with_norm_
+from ..optim.clip import NonFiniteError
+from ..tensor import Tensor
 from .batches import looks_at_padding
+from .checkpoint import environment
 from .state import TrainerControl
 
 FLAGS = "should_training_stop", "should_epoch_stop", "should_save", "should_evaluate", "should_log"
@@ -55,14 +60,15 @@ def shared(dataset: Any, size: int, world: Communicator) -> dict[str, Any]:
 
 
 def begin_together(world: Communicator, model: Module, arguments: dict[str, Any], train_dataset: Any) -> None:
-    """Check that all ranks have the same model, data and arguments, and broadcast the weights of rank 0.
+    """Check that all ranks have the same version, model, data and arguments, and broadcast the weights of rank 0.
 
     Raises:
         RankError: a rank has a different one.
     """
     if world.size == 1:
         return
-    held = model.state_dict()
+    held, made = model.state_dict(), environment()
+    world.agree("version", {name: made[name] for name in ("minigrad", "numpy")})
     world.agree("model", {name: (str(t.dtype), *t.shape) for name, t in held.items()})
     world.agree("choice of parameters to train", [name for name, p in model.named_parameters() if p.requires_grad])
     world.agree("set of arguments", arguments)
@@ -85,6 +91,28 @@ def fingerprint(dataset: Any) -> tuple[int, ...]:
     """The length of a dataset and, unless its items are random, checksums of the first and the last item."""
     size = len(dataset)
     return (size,) if own_generators(dataset) else (size, crc32(repr((dataset[0], dataset[size - 1])).encode()))
+
+
+def everywhere(world: Communicator, holds: Any) -> bool:
+    """Whether something holds on every rank."""
+    return not world.all_reduce(np.array([not holds], np.int64), "max")[0]
+
+
+def clip_shared(world: Communicator, parameters: Sequence[Tensor], max_norm: float, error_if_nonfinite: bool) -> float:
+    """`clip_grad_norm_`, where each rank has the gradients of some of the parameters and the norm is of all.
+
+    Raises:
+        NonFiniteError: on every rank, if the norm is infinite or not a number, and `error_if_nonfinite` is True.
+    """
+    own = float(clip_grad_norm_(parameters, math.inf))
+    norm = math.sqrt(world.all_reduce(np.array([own * own]))[0])
+    if error_if_nonfinite and not math.isfinite(norm):
+        raise NonFiniteError(
+            f"the gradients cannot be clipped: their norm over all ranks is {norm}; lower the learning rate, or look "
+            "for log(0) or 0/0 in the loss"
+        )
+    clip_grads_with_norm_(parameters, max_norm, norm)
+    return norm
 
 
 def sharing(dataset: Any, world: Communicator) -> Communicator:

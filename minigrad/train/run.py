@@ -75,6 +75,11 @@ def begin(trainer: Any, source: Path | None) -> None:
             "per_device_train_batch_size"
         )
     parameters = trained_parameters(trainer.model)
+    half = world.size > 1 and args.reduce_dtype not in (None, "float32")
+    if half and backend.of(parameters[0].data).collectives is None:
+        raise ValueError(
+            f"reduce_dtype is {args.reduce_dtype!r}, which MPI cannot sum: leave it out on {parameters[0].device}"
+        )
     ranks.begin_together(world, trainer.model, arguments=args.to_dict(), train_dataset=trainer.train_dataset)
     loader = trainer.train_loader()
     if not len(loader):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..amp import GradScaler
+from ..backend import dtype_named
 from ..data import DataLoader, Dataset, Sampler
 from ..data.passes import own_generators
 from ..distributed import GradientReducer, world
@@ -268,9 +269,12 @@ class Trainer(Evaluator):
         *means, count = self.gradients(items)
         self.event("on_pre_optimizer_step")
         finite = self.scaler.unscale_(self.optimizer)
-        norm = clip_grad_norm_(
-            self.model.parameters(), args.max_grad_norm or math.inf, error_if_nonfinite=home.synchronous and not fp16
-        )
+        limit, checked = args.max_grad_norm or math.inf, home.synchronous and not fp16
+        if args.zero_stage == 2 and self.world.size > 1:
+            finite = ranks.everywhere(self.world, finite)
+            norm = ranks.clip_shared(self.world, self.model.parameters(), limit, checked)
+        else:
+            norm = clip_grad_norm_(self.model.parameters(), limit, error_if_nonfinite=checked)
         self.progress.write(count, *means, norm, finite)
         taken = True
         if fp16 or self.must_read():
@@ -300,9 +304,9 @@ class Trainer(Evaluator):
             return
         trained = [p for p in self.model.parameters() if p.requires_grad]
         if self.reducer is None or [id(p) for p in trained] != [id(p) for p in self.reducer.params]:
-            if self.reducer is not None:
-                self.reducer.close()
-            self.reducer = GradientReducer(trained, self.world)
+            owner_of = self.shards.owner_of if self.shards is not None and self.args.zero_stage == 2 else None
+            dtype = None if self.args.reduce_dtype is None else dtype_named(self.args.reduce_dtype)
+            self.reducer = GradientReducer(trained, self.world, owner_of, dtype)
 
     def must_read(self) -> bool:
         """Whether to read the reported numbers before the update: at logged steps, and at the last one of an epoch."""

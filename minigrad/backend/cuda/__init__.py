@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 import functools
+import os
 
 from .. import shared
 from ..record import Backend, BackendUnavailable, gibibytes
-from . import attention, checks, convolution, gemm, index, layers, losses, optimizers, quantized, random, recurrent
+from . import (
+    attention,
+    checks,
+    convolution,
+    gemm,
+    index,
+    layers,
+    losses,
+    nccl,
+    optimizers,
+    quantized,
+    random,
+    recurrent,
+)
 
 INSTALL = 'pip install "minigrad-learn[cuda13]" (CUDA 13) or "minigrad-learn[cuda12]" (CUDA 12)'
+# Which of the ranks of this machine this is, by MPICH, Open MPI or torchrun: each has a GPU of its own.
+LOCAL_RANK = "MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK", "LOCAL_RANK"
 table = (
     shared.table
     | gemm.table
@@ -36,6 +52,8 @@ def load() -> Backend:
     import cupyx
     from cupyx.scipy.special import erf
 
+    local = next((os.environ[name] for name in LOCAL_RANK if name in os.environ), "0")
+    cupy.cuda.Device(int(local) % cupy.cuda.runtime.getDeviceCount()).use()
     return Backend(
         name="cuda",
         xp=cupy,
@@ -48,6 +66,7 @@ def load() -> Backend:
         max_unfolded=1 << 27,
         check=checks.check,
         refusing=functools.partial(cupyx.errstate, linalg="raise"),
+        collectives=nccl,
     )
 
 
