@@ -31,6 +31,7 @@ WORKLOADS = (
     "loading",
     "generation",
     "quantized",
+    "shrunk",
     "demo",
     "sizes",
     "scaling",

@@ -1,26 +1,33 @@
-"""A fine-tuned MiniLM made smaller in four ways, from the same labelled docstrings, in one table.
+"""A fine-tuned MiniLM made smaller in every way, from the same labelled docstrings, in one table.
 
     python examples/smaller_minilm.py                       # about an hour on two cores; --texts 40 takes minutes
 
-The teacher is all-MiniLM-L6-v2, fine-tuned to tell from a docstring which package it is of.  Then: half of its weights
-are zero; half of its heads and channels are gone; half of its layers are gone, and the rest learns from the labels, or
-from the teacher.  The accuracy is that on docstrings which no model has seen.
+The teacher is all-MiniLM-L6-v2, fine-tuned to tell from a docstring which package it is of.  Then: its weights have 8
+or 4 bits; half of them are zero; half of its heads and channels are gone; half of its layers are gone, and the rest
+learns from the labels, or from the teacher.  The accuracy is that on docstrings which no model has seen.
 """
 
 import argparse
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
-from statistics import median
-from time import process_time
-
-import numpy as np
 
 from minigrad import no_grad
-from minigrad.compress import Pruning, distill, shrink, student_of
+from minigrad.compress import Pruning, Report, distill, pruning_sensitivity, shrink, student_of
 from minigrad.data import split, stdlib_docstrings
 from minigrad.pretrained import AutoModelForSequenceClassification, AutoTokenizer
 from minigrad.train import finetune, pipeline
 
+MODELS = (  # the name, the directory, and how it is quantised
+    ("teacher", "teacher", None),
+    ("int8", "teacher", "int8"),
+    ("int4", "teacher", "int4"),
+    ("half of the weights zero", "zeros", None),
+    ("half of heads and channels gone", "fewer", None),
+    ("half of the layers, labels", "labels", None),
+    ("half of the layers, distilled", "taught", None),
+    ("half of the layers, distilled, int8", "taught", "int8"),
+)
 TOGETHER = {"eval_fraction": 0.1, "max_length": 64, "overwrite": True}
 
 
@@ -43,13 +50,15 @@ def main(model=None, texts=None, epochs=4, rate=3e-4, batch=32, examples=None, o
     Pruning(half, sparsity=0.5)
     finetune(begun("zeros", half), train, output=output / "zeros", num_train_epochs=epochs // 2, **usual)
 
-    names = list(teacher.config.id2label.values())
-    batches = [
-        {**tokenizer([e.text for e in some], max_length=64), "labels": [names.index(e.label) for e in some]}
-        for some in (train[i : i + 16] for i in range(0, min(len(train), 128), 16))
-    ]
+    def batch_of(examples):
+        """Examples as a model is called with them."""
+        tokens = tokenizer([example.text for example in examples], max_length=TOGETHER["max_length"])
+        return {**tokens, "labels": [teacher.config.label2id[example.label] for example in examples]}
+
     fewer = AutoModelForSequenceClassification.from_pretrained(output / "teacher")
-    shrink(fewer, heads=0.5, channels=0.5, batches=batches)
+    shrink(
+        fewer, heads=0.5, channels=0.5, batches=[batch_of(train[i : i + 16]) for i in range(0, 128, 16) if train[i:]]
+    )
     finetune(begun("fewer", fewer), train, output=output / "fewer", num_train_epochs=epochs // 2, **usual)
 
     layers = teacher.config.num_hidden_layers // 2
@@ -57,39 +66,26 @@ def main(model=None, texts=None, epochs=4, rate=3e-4, batch=32, examples=None, o
         begun("labels", student_of(teacher, layers)), train, output=output / "labels", num_train_epochs=epochs, **usual
     )
     distill(output / "teacher", layers, train, output=output / "taught", num_train_epochs=epochs, **usual)
-    return table(output, test, batches[0])
 
+    def accuracy(model):
+        classify = pipeline("text-classification", model, tokenizer, max_length=TOGETHER["max_length"])
+        return classify.evaluate(test)["accuracy"]
 
-def table(output, test, batch) -> dict:
-    """Print the models beside each other, and return their accuracies."""
-    rows = {
-        "teacher": "as it was fine-tuned",
-        "zeros": "half of the weights zero",
-        "fewer": "half of heads and channels gone",
-        "labels": "half of the layers gone, labels",
-        "taught": "half of the layers gone, distilled",
-    }
-    models = {name: AutoModelForSequenceClassification.from_pretrained(output / name) for name in rows}
-    seconds = {name: [] for name in rows}
-    for _ in range(8):  # in turns
-        for name, model in models.items():
-            start = process_time()
-            with no_grad():
-                model(**batch)
-            seconds[name].append(process_time() - start)
-    found = {}
-    print(f"\n{'':36}  {'weights':>11}  {'megabytes':>9}  {'ms':>6}  {'of teacher':>10}  accuracy")
-    for name, what in rows.items():
-        found[name] = pipeline("text-classification", output / name).evaluate(test)["accuracy"]
-        size = (output / name / "model.safetensors").stat().st_size / 1e6
-        ratio = median(np.divide(seconds[name], seconds["teacher"])[1:])
-        weights = sum(np.count_nonzero(p.numpy()) for p in models[name].parameters())
-        print(
-            f"{what:36}  {weights:11,}  {size:9.1f}  {median(seconds[name][1:]) * 1e3:6.1f}  {ratio:10.2f}  "
-            f"{found[name]:.3f}",
-            flush=True,
-        )
-    return found
+    def loss(model):
+        with no_grad():
+            return model(**batch_of(test[:64])).loss.item()
+
+    report = Report("accuracy")
+    for name, directory, bits in MODELS:
+        model = AutoModelForSequenceClassification.from_pretrained(output / directory, quantize=bits)
+        if directory == "zeros":
+            Pruning(model).remove(model)  # the zeros stay, and are no longer computed
+        report.measure(name, model, batch_of(test[:16]), accuracy, rounds=7)
+    report.layers = pruning_sensitivity(teacher, 0.5, loss)
+    print(f"\n{report}")
+    with suppress(ImportError):  # without matplotlib there is the table alone
+        report.picture().savefig(output / "report.png")
+    return {row.name: row.score for row in report.rows}
 
 
 if __name__ == "__main__":

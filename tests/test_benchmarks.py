@@ -31,6 +31,7 @@ from benchmarks import (
     resnet,
     scaling,
     shots,
+    shrunk,
     sizes,
     trainer,
     training,
@@ -388,6 +389,18 @@ def test_quantised_models_write_and_read_and_say_how_long_the_processor_took(kin
     floats, few = (quantized.reading(str(tmp_path / "bert"), 2, 5, one) for one in (None, kind))
     assert next(floats) is next(few) is None and len(next(floats)) == 32 and next(few) is None
     assert next(few) is None
+
+
+def test_what_is_removed_is_measured_beside_the_whole(tmp_path):
+    from minigrad.pretrained import BertConfig, BertModel
+
+    config = BertConfig(vocab_size=30, hidden_size=16, num_hidden_layers=2, num_attention_heads=4, intermediate_size=32)
+    BertModel(config, rng=0).save_pretrained(tmp_path)
+    rows = shrunk.run(rounds=2, batch=1, tokens=5, directory=tmp_path)
+    assert [row.workload.partition(",")[0] for row in rows] == [f"{name} gone" for name in shrunk.LEFT_OUT]
+    left = 4 * 16 * 8 + 2 * 16 * 32 + 2 * 5 * 8, 4 * 16 * 16 + 2 * 16 * 32 + 2 * 5 * 16
+    assert rows[0].goal == pytest.approx(1.25 * left[0] / left[1]) and rows[3].goal == pytest.approx(1.25 / 2)
+    assert all(len(row.ratios) == 2 for row in rows)
 
 
 def test_loading(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 
 import minigrad as mg
 from minigrad import nn
-from minigrad.compress import Pruning, channel_importance, head_importance, quantize, shrink
+from minigrad.compress import Pruning, channel_importance, head_importance, pruning_sensitivity, quantize, shrink
 from minigrad.compress.pruning import evenly
 from minigrad.finetune import LoraConfig, get_peft_model
 from minigrad.nn.utils import prune
@@ -76,11 +76,11 @@ def test_half_of_all_weights_or_of_each():
 
 
 def test_what_is_pruned_by_default():
-    """Linear layers, but neither embeddings, nor what shares their weights, nor the scores of the labels."""
+    """Linear layers, but neither embeddings, nor what shares their weights, nor the pooler and the head."""
     model = bert()
     Pruning(model)
     names = [name.removesuffix("_mask") for name in masked(model)]
-    assert len(names) == 4 * 6 + 1 and not [n for n in names if "embeddings" in n or "classifier" in n or "Norm" in n]
+    assert len(names) == 4 * 6 and all("encoder" in name and "Norm" not in name for name in names)
     gpt = GPT2LMHeadModel(GPT2Config(vocab_size=30, n_positions=9, n_embd=8, n_layer=2, n_head=2), rng=0)
     Pruning(gpt)
     assert len(masked(gpt)) == 8 and gpt.lm_head.weight is gpt.transformer.wte.weight
@@ -105,7 +105,7 @@ def test_saved_and_loaded_with_its_masks(tmp_path):
     Pruning(model, sparsity=0.6)
     model.save_pretrained(tmp_path)
     entry = json.loads((tmp_path / "config.json").read_text())["pruning_config"]
-    assert entry["sparsity"] == pytest.approx(0.6, abs=1e-3) and len(entry["parameters"]) == 25
+    assert entry["sparsity"] == pytest.approx(0.6, abs=1e-3) and len(entry["parameters"]) == 24
     loaded = BertForSequenceClassification.from_pretrained(tmp_path)
     ids = np.ones((1, 3), int)
     assert np.array_equal(loaded(ids).logits.numpy(), model(ids).logits.numpy())
@@ -276,6 +276,25 @@ def test_importance_is_the_first_order_change_of_the_loss():
     layer.output.dense.weight.copy_(weight)
     assert channel_importance(model, given)[1][5] == 0 == channel_importance(model)[1][5]
     assert not model.training and all(p.grad is None for p in model.parameters())
+
+
+def test_which_layer_hurts():
+    """The loss with one parameter alone pruned; the model is unchanged."""
+    model, batch = bert(), batches(1)[0]
+
+    def loss(model):
+        return model(**batch).loss.item()
+
+    before = {name: t.numpy().copy() for name, t in model.state_dict().items()}
+    costs = pruning_sensitivity(model, 0.5, loss, "bert.encoder.layer.{0,3}.output.dense.weight")
+    assert [cost.path for cost in costs] == [f"bert.encoder.layer.{i}.output.dense.weight" for i in (0, 3)]
+    assert all(np.array_equal(t.numpy(), before[name]) for name, t in model.state_dict().items())
+    alone = bert()
+    prune.l1_unstructured(alone.bert.encoder.layer[3].output.dense, "weight", 0.5)
+    assert costs[1].loss == pytest.approx(loss(alone) - loss(model), rel=1e-5) and costs[1].saved == 4 * 128
+    assert len(pruning_sensitivity(model, 0.5, loss)) == 24
+    with pytest.raises(ValueError, match="has a mask: type"):
+        pruning_sensitivity(alone, 0.5, loss)
 
 
 @pytest.mark.parametrize("given", [None, batches()], ids=["by norm", "by gradient"])

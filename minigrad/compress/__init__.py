@@ -10,6 +10,6 @@ from .distillation import (
     soft_target_loss,
     student_of,
 )
-from .pruning import Pruning, channel_importance, head_importance, shrink
+from .pruning import Pruning, channel_importance, head_importance, pruning_sensitivity, shrink
 from .quantization import calibrate, dequantize, prepare_qat, quantize
 from .report import Measured, Report, sensitivity

@@ -41,10 +41,10 @@ class Measured:
 
 @dataclass
 class LayerCost:
-    """What it costs to quantise one layer alone, or several with one weight, and what it saves."""
+    """What it costs to quantise or prune one layer alone, or several with one weight, and what it saves."""
 
     path: str
-    loss: float  # with this layer quantised, minus that without
+    loss: float  # with this layer changed, minus that without
     saved: int  # bytes
 
 
@@ -88,7 +88,7 @@ class Report:
         if self.layers:
             layers = sorted(self.layers, key=lambda layer: -layer.loss)
             rows = [[layer.path, f"{layer.loss:+.5f}", f"{layer.saved / 1e6:.2f}"] for layer in layers]
-            told += "\n\n" + aligned([["quantised alone", "loss", "MB saved"], *rows])
+            told += "\n\n" + aligned([["changed alone", "loss", "MB saved"], *rows])
         return told
 
     def picture(self) -> Any:
@@ -114,7 +114,7 @@ class Report:
             layers = sorted(self.layers, key=lambda layer: layer.loss)[-MAX_LAYERS:]
             second.barh([layer.path for layer in layers], [layer.loss for layer in layers])
             second.tick_params(axis="y", labelsize=6)
-            second.set(xlabel="loss, with this layer alone quantised", title="what hurts")
+            second.set(xlabel="loss, with this layer alone changed", title="what hurts")
         return figure
 
 
