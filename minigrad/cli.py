@@ -28,8 +28,9 @@ from .distributed import world
 from .pretrained.checkpoint.files import replacing
 from .serve import Limits, serve
 from .tasks import DEFAULT, TASKS, Task, task_class, task_of
-from .train import Pipeline, TrainingArguments, finetune, pipeline
+from .train import Pipeline, TrainingArguments, finetune, pipeline, pretrain
 from .train.finetune import defaults_of
+from .train.pretrain import KINDS, objective
 
 FINETUNE_OPTIONS = (  # the option, the argument, and the help text
     ("--task", "task", "the task: " + ", ".join(TASKS)),
@@ -200,6 +201,23 @@ def parser() -> ArgumentParser:
         command.add_argument(option, dest=name, default=SUPPRESS, metavar="X", type=float, help=text)
     add_finetune_options(command, [row for row in FINETUNE_OPTIONS if row[1] not in ("lora", "find_lr")])
 
+    command = commands.add_parser(
+        "pretrain", help="let a model learn from texts without labels, before it is fine-tuned"
+    )
+    command.set_defaults(run=run_pretrain)
+    command.add_argument(
+        "model_dir", metavar="MODEL_OR_CONFIG", help="a model directory, or a config.json to begin with random weights"
+    )
+    command.add_argument(
+        "--text", metavar="FILE", nargs="+", required=True, help="text files, directories of them, or tables"
+    )
+    command.add_argument("--eval", metavar="FILE", help="texts for evaluation; by default a part of the others")
+    command.add_argument("--output", metavar="DIR", required=True, help="a new directory for the model")
+    others = ("task", "ignore_mismatched_sizes")
+    add_training_options(command, [row for row in FINETUNE_OPTIONS if row[1] not in others], "fill-mask")
+    learnt = {name for _, task, _ in KINDS for name in task_class(task).options()}
+    add_task_options(command, [row for row in TASK_OPTIONS if row[1] in learnt])
+
     command = commands.add_parser("predict", aliases=["generate"], help="answer with a fine-tuned model")
     command.set_defaults(run=run_predict)
     command.add_argument("model_dir", metavar="DIR", help="the output directory of finetune")
@@ -359,7 +377,13 @@ def add_finetune_options(command: ArgumentParser, rows: Iterable[tuple[str, str,
         default=[],
         help="parameters to freeze, such as 'bert.embeddings.**'; may be given several times",
     )
-    defaults = finetune_defaults(task_class(DEFAULT)())
+    add_training_options(command, rows, DEFAULT)
+    add_task_options(command)
+
+
+def add_training_options(command: ArgumentParser, rows: Iterable[tuple[str, str, str]], task: str) -> None:
+    """Add those of FINETUNE_OPTIONS in `rows`, with the defaults of a task."""
+    defaults = finetune_defaults(task_class(task)())
     for option, name, meaning in rows:
         default = defaults[name]
         given: dict[str, Any]
@@ -374,12 +398,11 @@ def add_finetune_options(command: ArgumentParser, rows: Iterable[tuple[str, str,
         others = {f"--{name.replace('_', '-')}", *(["--num-epochs"] if option == "--epochs" else [])} - {option}
         if others:  # Hugging Face's names
             command.add_argument(*others, dest=name, default=SUPPRESS, help=SUPPRESS, **given)
-    add_task_options(command)
 
 
-def add_task_options(command: ArgumentParser) -> None:
-    """Add the options of all tasks; `task_options` checks which of them a task has."""
-    for option, name, kind, meaning in TASK_OPTIONS:
+def add_task_options(command: ArgumentParser, rows: Iterable[tuple[str, str, type, str]] = TASK_OPTIONS) -> None:
+    """Add the options of all tasks, or those in `rows`; `task_options` checks which of them a task has."""
+    for option, name, kind, meaning in rows:
         given: dict[str, Any] = {"action": "store_true"} if kind is bool else {"metavar": "X", "type": kind}
         command.add_argument(option, dest=name, default=SUPPRESS, help=meaning, **given)
 
@@ -407,6 +430,12 @@ def run_distill(args: Namespace) -> None:
         layers = [int(number) for number in args.student.split(",")]
         given["student"] = layers[0] if len(layers) == 1 else layers
     distill(**given)
+
+
+def run_pretrain(args: Namespace) -> None:
+    task_options(task_class(objective(args.model_dir)[2]), vars(args))  # refuses those of the other task
+    given = {name: value for name, value in vars(args).items() if name not in ("run", "model_dir", "text")}
+    pretrain(args.model_dir, args.text[0] if len(args.text) == 1 else [*map(Path, args.text)], **given)
 
 
 def finetune_defaults(task: Task) -> dict[str, Any]:

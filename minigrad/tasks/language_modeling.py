@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -53,6 +54,12 @@ class LanguageModeling(TextTask):
 
     # Files to examples.
 
+    def read(self, source: Any, labelled: bool = True) -> Sequence[Any]:
+        """Also of a list of paths."""
+        if isinstance(source, (list, tuple)) and source and isinstance(source[0], os.PathLike):
+            return [example for path in source for example in self.read_file(Path(path), labelled)]
+        return super().read(source, labelled)
+
     def read_file(self, path: Path, labelled: bool) -> list[Any]:
         if path.suffix.lower() in TABLES:
             return [example.text for example in read_examples(path, self.text_column, labelled=False)]
@@ -80,8 +87,9 @@ class LanguageModeling(TextTask):
 
     def split(self, examples: Sequence[Text], eval_fraction: float, seed: int) -> tuple[Sequence[Text], Sequence[Text]]:
         spans = [example.path for example in examples if isinstance(example, TextSpan)]
+        rows = [example for example in examples if isinstance(example, str)]
         if not spans:
-            return super().split(examples, eval_fraction, seed)
+            return super().split(rows, eval_fraction, seed)
         train, held_out = split_spans(spans, eval_fraction)
         if not any(path.stat().st_size for path in spans):
             raise ValueError(f"{spans[0]} is empty: expected text")
@@ -90,7 +98,8 @@ class LanguageModeling(TextTask):
                 f"{spans[0]} has no line break after which the last {eval_fraction:.0%} could be held out; give a file "
                 "for evaluation"
             )
-        return train, held_out
+        more = super().split(rows, eval_fraction, seed) if rows else ([], [])
+        return [*train, *more[0]], [*held_out, *more[1]]
 
     # Examples to a dataset.
 

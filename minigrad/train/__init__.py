@@ -8,6 +8,7 @@ from .evaluation import EvalPrediction, PredictionOutput
 from .finetune import finetune
 from .pipeline import Pipeline, pipeline
 from .plan import Plan
+from .pretrain import pretrain
 from .rates import LearningRates
 from .search import BestRun
 from .state import TrainerControl, TrainerState
