@@ -18,6 +18,7 @@ from .readers import Example, read_examples
 from .samplers import RandomSampler, Sampler, WeightedRandomSampler
 from .split import split
 from .text import DataCollatorWithPadding, TextDataset, label_ids, label_names
+from .vectors import VectorIndex
 
 
 def __getattr__(name: str) -> Any:

@@ -6,6 +6,7 @@ To use adapters, begin with `get_peft_model`; to turn a language model into a cl
 from .bitfit import BitFitConfig
 from .bottleneck import BottleneckConfig
 from .config import PeftConfig
+from .contrastive import SimCSE
 from .ia3 import IA3Config
 from .lora import LoraConfig
 from .peft_model import PeftModel, get_peft_model
