@@ -15,5 +15,6 @@ from .prompts import PromptClassifier, PromptForClassification
 from .search import TemplateScore, rank_templates
 from .templates import Template, expand_templates
 from .triggers import TriggerSearch, search_triggers
+from .unlabelled import Consistency, GroupCollator, WithUnlabelled, most_uncertain, pseudo_labels
 from .verbalizers import Verbalizer
 from .virtual_tokens import PrefixTuningConfig, PromptTuningConfig
