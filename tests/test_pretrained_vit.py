@@ -10,6 +10,7 @@ from minigrad.pretrained import (
     AutoModelForImageClassification,
     ViTConfig,
     ViTForImageClassification,
+    ViTForMaskedImageModeling,
     ViTModel,
 )
 
@@ -99,3 +100,45 @@ def test_bad_pictures_are_refused(pictures, error, told):
 def test_a_configuration_this_vit_cannot_follow_is_refused(config, told):
     with pytest.raises(ValueError, match=told):
         ViTConfig(**SIZES | config)
+
+
+def painter(**changes):
+    return ViTForMaskedImageModeling(ViTConfig(**SIZES | {"encoder_stride": 4} | changes), rng=0).eval()
+
+
+MASKED = np.arange(9) % 2 == np.array([[0], [1]])
+
+
+def test_what_is_masked_is_not_seen():
+    model, changed = painter(), PICTURES.copy()
+    changed[0, :, :4, :4] += 1  # the first patch, masked in the first picture alone
+    same, other = (model(x, MASKED).reconstruction.numpy() for x in (PICTURES, changed))
+    np.testing.assert_array_equal(same, other)
+    assert same.shape == PICTURES.shape
+    assert not np.array_equal(model(PICTURES).reconstruction.numpy(), model(changed).reconstruction.numpy())
+
+
+def test_the_loss_is_the_error_of_the_masked_patches():
+    out = painter()(PICTURES, MASKED)
+    hidden = np.kron(MASKED.reshape(2, 1, 3, 3), np.ones((4, 4))).astype(bool).repeat(3, 1)
+    assert out.loss.item() == pytest.approx(np.abs(out.reconstruction.numpy() - PICTURES)[hidden].mean(), rel=1e-5)
+    assert painter()(PICTURES).loss is None
+
+
+def test_a_painter_both_ways(tmp_path):
+    model = painter()
+    model.save_pretrained(tmp_path)
+    again = ViTForMaskedImageModeling.from_pretrained(tmp_path)
+    assert (again(PICTURES, MASKED).loss.numpy() == model(PICTURES, MASKED).loss.numpy()).all()
+    base = ViTModel.from_pretrained(tmp_path, rng=0)  # goes on without the mask token and the decoder
+    assert "embeddings.mask_token" not in base.state_dict()
+    assert base.load_report.newly_initialised == ["pooler.dense.weight", "pooler.dense.bias"]
+
+
+def test_what_a_painter_refuses():
+    with pytest.raises(ValueError, match="encoder_stride 16; expected the same"):
+        painter(encoder_stride=16)
+    with pytest.raises(ValueError, match=r"bool_masked_pos has shape \(2, 8\); expected \(2, 9\)"):
+        painter()(PICTURES, MASKED[:, :8])
+    with pytest.raises(ValueError, match="use_mask_token=True"):
+        ViTModel(ViTConfig(**SIZES), rng=0)(PICTURES, MASKED)

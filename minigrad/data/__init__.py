@@ -10,7 +10,7 @@ from .collators import DataCollatorForLanguageModeling, DataCollatorForSeq2Seq, 
 from .datasets import ConcatDataset, Dataset, IterableDataset, Subset, random_split
 from .docstrings import stdlib_docstrings
 from .entities import read_sentences
-from .image_transforms import MixUp
+from .image_transforms import MaskedPatches, MixUp
 from .images import ImageDataset, read_images
 from .loader import DataLoader
 from .questions import read_questions

@@ -497,6 +497,31 @@ class MixUp:
         }
 
 
+class MaskedPatches:
+    """A dataset of pictures some of whose patches are not to be shown, as `ViTForMaskedImageModeling` learns from.
+
+    Items are dicts with `pixel_values`, and get `bool_masked_pos` (patches,), true for the part `ratio` of them; labels
+    are left out.  What is drawn is a function of seed, epoch and index.
+    """
+
+    def __init__(self, dataset: Dataset, patches: int, ratio: float = 0.5, seed: int = 0, epoch: int = 0):
+        if not 0 < round(patches * ratio) < patches:
+            raise ValueError(f"ratio is {ratio} of {patches} patches; expected a part that leaves one, such as 0.5")
+        self.dataset, self.patches, self.ratio, self.seed, self.epoch = dataset, patches, ratio, seed, epoch
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def at_epoch(self, epoch: int) -> MaskedPatches:
+        """The dataset as it is masked in that epoch."""
+        return MaskedPatches(at_epoch(self.dataset, epoch), self.patches, self.ratio, self.seed, epoch)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        order = np.random.default_rng([self.seed, self.epoch, index]).permutation(self.patches)
+        item = {name: value for name, value in self.dataset[index].items() if name not in ("label", "labels")}
+        return {**item, "bool_masked_pos": order < round(self.patches * self.ratio)}
+
+
 def _drawn(rng: np.random.Generator, between: Sequence[float]) -> float:
     """A random number between two numbers."""
     return rng.uniform(between[0], between[1])

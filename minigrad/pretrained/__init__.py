@@ -58,7 +58,7 @@ _FAMILIES = {
     "llama": ("LlamaConfig", "LlamaModel", "LlamaForCausalLM", "LlamaForSequenceClassification"),
     "qwen2": ("Qwen2Config", "Qwen2Model", "Qwen2ForCausalLM", "Qwen2ForSequenceClassification"),
     "qwen3": ("Qwen3Config", "Qwen3Model", "Qwen3ForCausalLM", "Qwen3ForSequenceClassification"),
-    "vit": ("ViTConfig", "ViTModel", "ViTForImageClassification"),
+    "vit": ("ViTConfig", "ViTModel", "ViTForImageClassification", "ViTForMaskedImageModeling"),
     "resnet": ("ResNetConfig", "ResNetModel", "ResNetForImageClassification"),
     "vgg": ("VGGConfig", "VGGModel", "VGGForImageClassification"),
     "mobilenet": ("MobileNetV2Config", "MobileNetV2Model", "MobileNetV2ForImageClassification"),

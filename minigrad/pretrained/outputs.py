@@ -62,6 +62,14 @@ class QuestionAnsweringOutput(Seen):
 
 
 @dataclass
+class MaskedImageModelingOutput(Seen):
+    """Pictures `reconstruction` (N, channels, H, W), and the mean `loss` of their masked patches."""
+
+    loss: Tensor | None
+    reconstruction: Tensor
+
+
+@dataclass
 class Seq2SeqOutput(Seen):
     """Scores `logits` (B, T, vocabulary) of the token that comes next, and what the encoder found, (B, S, hidden)."""
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..nn import Conv2d, Dropout, Group, LayerNorm, Module, Parameter, init
+from ..nn import Conv2d, Dropout, Group, LayerNorm, Module, Parameter, PixelShuffle, Sequential, init
 from ..nn.attention import merge_heads, split_heads
 from ..nn.layers import activated
 from . import seen
@@ -17,9 +17,10 @@ from .checkpoint.layout import Layout
 from .config import Config
 from .heads import classification_loss
 from .image import pixels
+from .inputs import as_given
 from .layers import activation, linear
 from .model import PretrainedModel
-from .outputs import BaseOutput, ClassifierOutput
+from .outputs import BaseOutput, ClassifierOutput, MaskedImageModelingOutput
 from .values import shown
 
 
@@ -41,6 +42,7 @@ class ViTConfig(Config):
     patch_size: int | list[int] = 16
     num_channels: int = 3
     qkv_bias: bool = True
+    encoder_stride: int = 16
     pooler_output_size: int | None = None
     pooler_act: str = "tanh"
 
@@ -79,19 +81,21 @@ def _pair(size: int | list[int]) -> tuple[int, int]:
 
 
 class Embeddings(Module):
-    """Patches as vectors, a class token before them, and learned positions."""
+    """Patches as vectors, a class token before them, and learned positions; a mask token in place of some patches."""
 
-    def __init__(self, c: ViTConfig, rng: np.random.Generator):
+    def __init__(self, c: ViTConfig, rng: np.random.Generator, use_mask_token: bool):
         (H, W), (h, w) = c.picture, c.patch
         self.cls_token = Parameter(init.empty(1, 1, c.hidden_size))
+        self.mask_token = Parameter(init.empty(1, 1, c.hidden_size)) if use_mask_token else None
         self.position_embeddings = Parameter(init.empty(1, (H // h) * (W // w) + 1, c.hidden_size))
         self.patch_embeddings = Group(
             projection=Conv2d(c.num_channels, c.hidden_size, c.patch, c.patch, rng=init.LATER)
         )
         self.dropout = Dropout(c.hidden_dropout_prob, rng=rng)
 
-    def forward(self, pictures):  # (N, channels, H, W) to (N, 1 + patches, D), row by row
+    def forward(self, pictures, masked=None):  # (N, channels, H, W) to (N, 1 + patches, D), row by row
         patches = ops.swapaxes(ops.flatten(self.patch_embeddings.projection(pictures), 2), 1, 2)
+        patches = patches if masked is None else ops.where(masked[..., None], self.mask_token, patches)
         first = ops.broadcast_to(self.cls_token, (len(patches), *self.cls_token.shape[1:]))
         return self.dropout(ops.concatenate([first, patches], 1) + self.position_embeddings)
 
@@ -144,23 +148,36 @@ class ViTModel(PretrainedModel):
         merge="attention.output.dense",
     )
 
-    def __init__(self, config: ViTConfig, rng: init.Rng = None, drawn: bool = True, add_pooling_layer: bool = True):
-        self.add_pooling_layer = add_pooling_layer
+    def __init__(
+        self,
+        config: ViTConfig,
+        rng: init.Rng = None,
+        drawn: bool = True,
+        add_pooling_layer: bool = True,
+        use_mask_token: bool = False,
+    ):
+        self.add_pooling_layer, self.use_mask_token = add_pooling_layer, use_mask_token
         super().__init__(config, rng, drawn)
 
     def build(self, c: ViTConfig, rng: np.random.Generator) -> None:
-        self.embeddings = Embeddings(c, rng)
+        self.embeddings = Embeddings(c, rng, self.use_mask_token)
         self.encoder = Group(layer=[Layer(c, rng) for _ in range(c.num_hidden_layers)])
         self.layernorm = LayerNorm(c.hidden_size, c.layer_norm_eps)
         pooled = c.pooler_output_size or c.hidden_size
         self.pooler = Group(dense=linear(c.hidden_size, pooled)) if self.add_pooling_layer else None
 
-    def forward(self, pixel_values: Any) -> BaseOutput:
-        """`last_hidden_state` (N, 1 + patches, hidden) and `pooler_output` (N, hidden) of (N, channels, H, W)."""
-        x = self.embeddings(
-            pixels(pixel_values, self.config.num_channels, self.config.picture, like=self.embeddings.cls_token)
-        )
-        x = seen.state(x)
+    def forward(self, pixel_values: Any, bool_masked_pos: Any = None) -> BaseOutput:
+        """`last_hidden_state` (N, 1 + patches, hidden) and `pooler_output` (N, hidden) of (N, channels, H, W).
+
+        A model with a mask token reads it in place of the patches where `bool_masked_pos` (N, patches) is true.
+        """
+        x = pixels(pixel_values, self.config.num_channels, self.config.picture, like=self.embeddings.cls_token)
+        masked = None if bool_masked_pos is None else _masked(bool_masked_pos, len(x), self.config)
+        if masked is not None and not self.use_mask_token:
+            raise ValueError(
+                "bool_masked_pos is for a model with a mask token: type ViTModel(config, use_mask_token=True)"
+            )
+        x = seen.state(self.embeddings(x, masked))
         for layer in self.encoder.layer:
             x = seen.state(layer(x))
         x = self.layernorm(x)
@@ -180,3 +197,46 @@ class ViTForImageClassification(PretrainedModel):
         """Scores of pictures (N, channels, H, W), and the loss if there are labels (N,)."""
         logits = self.classifier(self.vit(pixel_values).last_hidden_state[:, 0])
         return ClassifierOutput(classification_loss(logits, labels, self.config), logits)
+
+
+class ViTForMaskedImageModeling(PretrainedModel):
+    """ViT that paints the patches it is not shown (SimMIM, Xie et al. 2022), to be pretrained on pictures alone."""
+
+    config_class, layout, heads = ViTConfig, Layout(base="vit"), ("decoder.**", "vit.embeddings.mask_token")
+
+    def build(self, c: ViTConfig, rng: np.random.Generator) -> None:
+        if c.patch != (c.encoder_stride, c.encoder_stride):
+            raise ValueError(
+                f"patch_size is {c.patch_size} and encoder_stride {c.encoder_stride}; expected the same, for each "
+                "vector is painted as one patch"
+            )
+        self.vit = ViTModel(c, rng, drawn=False, add_pooling_layer=False, use_mask_token=True)
+        painted = Conv2d(c.hidden_size, c.encoder_stride**2 * c.num_channels, 1, rng=init.LATER)
+        self.decoder = Sequential(painted, PixelShuffle(c.encoder_stride))
+
+    def forward(self, pixel_values: Any, bool_masked_pos: Any = None) -> MaskedImageModelingOutput:
+        """Paint pictures (N, channels, H, W).
+
+        Args:
+            bool_masked_pos: (N, patches), row by row, true for the patches that are not shown; the loss is the mean
+                absolute error of their pixels.
+        """
+        c = self.config
+        (H, W), (h, w) = c.picture, c.patch
+        x = self.vit(pixel_values, bool_masked_pos).last_hidden_state[:, 1:]  # (N, patches, D)
+        y = self.decoder(ops.reshape(ops.swapaxes(x, 1, 2), (len(x), c.hidden_size, H // h, W // w)))
+        if bool_masked_pos is None:
+            return MaskedImageModelingOutput(None, y)
+        masked = _masked(bool_masked_pos, len(x), c).reshape(-1, 1, H // h, W // w)
+        hidden = masked.repeat(h, 2).repeat(w, 3)
+        target = pixels(pixel_values, c.num_channels, c.picture, like=y)[:, :, : y.shape[2], : y.shape[3]]
+        loss = ops.sum(ops.where(hidden, ops.abs(y - target), 0)) / (hidden.sum() * c.num_channels + 1e-5)
+        return MaskedImageModelingOutput(loss, y)
+
+
+def _masked(given: Any, many: int, c: ViTConfig) -> Any:
+    """Which patches are not shown, as booleans (N, patches)."""
+    masked, shape = as_given(given), (many, (c.picture[0] // c.patch[0]) * (c.picture[1] // c.patch[1]))
+    if masked.shape != shape:
+        raise ValueError(f"bool_masked_pos has shape {masked.shape}; expected {shape}, an entry for each patch")
+    return masked.astype(bool)
