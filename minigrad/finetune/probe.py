@@ -73,21 +73,8 @@ class LinearProbe:
         self.classes = sorted(set(labels))
         if len(self.classes) < 2:
             raise ValueError(f"all {len(labels)} examples have the label {labels[0]!r}: expected two labels or more")
-        x = Tensor(self.features(texts).astype(np.float64))
         targets = np.array([self.classes.index(label) for label in labels])
-        self.head = Linear(x.shape[1], len(self.classes), rng=0).to("float64")
-        for p in self.head.parameters():
-            init.zeros_(p)
-        optimizer = LBFGS(self.head.parameters(), max_iter=500, tolerance_change=0, line_search_fn="strong_wolfe")
-
-        def closure() -> Tensor:
-            optimizer.zero_grad()
-            weight = self.head.weight
-            loss = losses.cross_entropy(self.head(x), targets) + (weight * weight).sum() / (2 * self.C * len(targets))
-            loss.backward()
-            return loss
-
-        optimizer.step(closure)
+        self.head = logistic_regression(self.features(texts), targets, len(self.classes), self.C)
         return self
 
     def __call__(
@@ -102,3 +89,25 @@ class LinearProbe:
         x = self.features([texts] if isinstance(texts, str) else texts, batch_size)
         logits = x @ self.head.weight.numpy().T + self.head.bias.numpy()
         return best_first(probabilities(logits), self.classes, top_k)
+
+
+def logistic_regression(features: np.ndarray, targets: np.ndarray, classes: int, C: float = 10.0) -> Linear:
+    """The linear classifier of features (N, D) with the least Σ cross-entropy + |W|² / (2 C), in float64.
+
+    Args:
+        targets: (N,) class numbers.
+    """
+    x, head = Tensor(features.astype(np.float64)), Linear(features.shape[1], classes, rng=0).to("float64")
+    for p in head.parameters():
+        init.zeros_(p)
+    optimizer = LBFGS(head.parameters(), max_iter=500, tolerance_change=0, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        weight = head.weight
+        loss = losses.cross_entropy(head(x), targets) + (weight * weight).sum() / (2 * C * len(targets))
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    return head
