@@ -23,6 +23,7 @@ import numpy as np
 
 from . import __version__
 from .compress import distill
+from .data import VectorIndex
 from .data.readers import check_utf8, decode
 from .distributed import world
 from .pretrained.checkpoint.files import replacing
@@ -244,6 +245,17 @@ def parser() -> ArgumentParser:
     command.add_argument("texts", metavar="TEXT", nargs="*", help="a sentence, in quotes")
     command.add_argument("--file", metavar="FILE", help="as for predict")
     command.add_argument("--output", metavar="FILE", help="a new .npy or .jsonl file, instead of the screen")
+    add_task_options(command)
+
+    command = commands.add_parser("search", help="find the texts of a file that are nearest to a text")
+    command.set_defaults(run=run_search)
+    command.add_argument("model_dir", metavar="DIR", help="a Hugging Face model directory")
+    command.add_argument("texts", metavar="TEXT", nargs="+", help="what to look for, in quotes")
+    command.add_argument("--file", metavar="FILE", required=True, help="the texts to search, as for predict")
+    command.add_argument(
+        "--vectors", metavar="FILE", help="their vectors, a .npy file that embed wrote; saves the time"
+    )
+    command.add_argument("--top-k", metavar="N", type=int, default=5, help="texts to show for each (default: 5)")
     add_task_options(command)
 
     command = commands.add_parser("serve", help="answer requests over HTTP, with a page to try it in a browser")
@@ -511,17 +523,42 @@ def run_embed(args: Namespace) -> None:
     output = checked_output(args)
     if output and output.suffix not in (".npy", ".jsonl"):
         raise ValueError(f"--output is {output}; expected a name that ends in .npy or .jsonl")
-    kind = task_class("feature-extraction")
-    pipe = pipeline(kind.name, args.model_dir, **task_options(kind, vars(args)))
+    pipe = embedder(args)
     task: Any = pipe.task
     examples = task.read(args.file, labelled=False) if args.file else task.examples(list(args.texts))
-    vectors = pipe.answers(examples, return_tensors=True, **task.of_texts)
+    vectors = embedded(pipe, examples)
     if output and output.suffix == ".npy":
         with replacing(output) as [part], open(part, "wb") as file:
-            np.save(file, np.stack(vectors))
+            np.save(file, vectors)
         print(f"{len(vectors)} vectors of {len(vectors[0])} numbers written to {output}")
     else:
         write_records(task, examples, [vector.tolist() for vector in vectors], output)
+
+
+def run_search(args: Namespace) -> None:
+    pipe = embedder(args)
+    texts = pipe.task.read(args.file, labelled=False)
+    vectors = np.load(args.vectors, allow_pickle=False) if args.vectors else embedded(pipe, texts)
+    if len(vectors) != len(texts):
+        raise ValueError(
+            f"{args.vectors} has {len(vectors)} vectors and {args.file} {len(texts)} texts: expected one for each; "
+            f"type minigrad embed {args.model_dir} --file {args.file} --output {args.vectors}"
+        )
+    found = VectorIndex(vectors).search(embedded(pipe, pipe.task.examples(list(args.texts))), args.top_k)
+    for query, scores, ids in zip(args.texts, *found, strict=True):
+        print("\n".join([query, *(f"  {score:6.3f}  {texts[i]}" for score, i in zip(scores, ids, strict=True))]))
+
+
+def embedder(args: Namespace) -> Pipeline:
+    """The pipeline that makes vectors of texts with the model of a command."""
+    kind = task_class("feature-extraction")
+    return pipeline(kind.name, args.model_dir, **task_options(kind, vars(args)))
+
+
+def embedded(pipe: Pipeline, texts: Sequence[str]) -> np.ndarray:
+    """The vectors (texts, size) of texts."""
+    task: Any = pipe.task
+    return np.stack(pipe.answers(texts, return_tensors=True, **task.of_texts))
 
 
 def run_serve(args: Namespace) -> None:

@@ -81,3 +81,19 @@ def test_the_command_line(model, tmp_path, monkeypatch, capsys):
 def test_it_is_not_trained(model, tmp_path):
     with pytest.raises(ValueError, match="feature-extraction is not trained, it takes a model as it is; expected one"):
         finetune(model, [("a", "b")], output=tmp_path / "out", task="feature-extraction")
+
+
+def test_the_search_command(model, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "texts.txt").write_text("\n".join(TEXTS) + "\n")
+    assert main(["search", str(model), TEXTS[1], "--file", "texts.txt", "--top-k", "2"]) == 0
+    told = capsys.readouterr().out
+    query, first, second = told.splitlines()
+    assert query == TEXTS[1] and first == f"   1.000  {TEXTS[1]}" and float(second.split()[0]) < 1
+    assert main(["embed", str(model), "--file", "texts.txt", "--output", "vectors.npy"]) == 0
+    capsys.readouterr()
+    command = ["search", str(model), TEXTS[1], "--top-k", "2", "--vectors", "vectors.npy", "--file"]
+    assert main([*command, "texts.txt"]) == 0 and capsys.readouterr().out == told
+    (tmp_path / "more.txt").write_text("\n".join([*TEXTS, "one more"]) + "\n")
+    assert main([*command, "more.txt"]) == 2
+    assert f"{len(TEXTS)} vectors and more.txt {len(TEXTS) + 1} texts" in capsys.readouterr().err
