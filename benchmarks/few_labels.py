@@ -160,9 +160,7 @@ def sentences(seeds: Sequence[int] = SEEDS[:1], steps: int = 40, source: Path | 
         index.search(query[None], 5)
         times.append((time.perf_counter() - start[0], time.process_time() - start[1]))
     wall, cpu = 1000 * np.median(times, 0)
-    lines.append(
-        f"\nThe nearest 5 of 100,000 vectors of 384 numbers: {wall:.0f} ms, {cpu:.0f} ms of them at work."
-    )
+    lines.append(f"\nThe nearest 5 of 100,000 vectors of 384 numbers: {wall:.0f} ms, {cpu:.0f} ms of them at work.")
     return "\n".join(lines)
 
 

