@@ -126,10 +126,10 @@ def gate(classify, monkeypatch):
     """Holds the model until it is opened; of each batch, what it was asked."""
     opened, seen, answers = threading.Event(), [], classify.answers
 
-    def held(examples, **options):
+    def held(examples, batch_size, **options):
         seen.append([example.text for example in examples])
         opened.wait()
-        return answers(examples, **options)
+        return answers(examples, batch_size, **options)
 
     monkeypatch.setattr(classify, "answers", held)
     yield opened, seen
@@ -174,8 +174,8 @@ def test_one_request_cannot_spoil_the_batch_of_others(classify, gate, monkeypatc
     opened, seen = gate
     held = classify.answers
 
-    def strict(examples, **options):
-        found = held(examples, **options)
+    def strict(examples, batch_size, **options):
+        found = held(examples, batch_size, **options)
         if any(example.text == "bad" for example in examples):
             raise ValueError("this text is bad")
         if any(example.text == "worse" for example in examples):
@@ -200,7 +200,7 @@ def test_one_request_cannot_spoil_the_batch_of_others(classify, gate, monkeypatc
 
 
 def test_an_answer_that_is_not_a_number_is_a_fault_of_ours(classify, monkeypatch):
-    monkeypatch.setattr(classify, "answers", lambda examples, **_: [[{"label": "a", "score": float("nan")}]])
+    monkeypatch.setattr(classify, "answers", lambda *_, **__: [[{"label": "a", "score": float("nan")}]])
     with pytest.raises(ValueError, match="not JSON compliant"):
         posted(Service(classify, "mine"), {"inputs": "oven"})
 
