@@ -38,6 +38,8 @@ class Load:
     largest: float = 0.0  # difference of a score
     took: float = 0.0  # seconds until the service was told to stop
     counted: int = 0  # requests by then
+    told: float = 0.0  # when that was
+    stopping: float = 0.0  # seconds from then to its end
 
 
 async def load(
@@ -47,7 +49,8 @@ async def load(
     found, turns, start = Load(), cycle(expected), time.perf_counter()
 
     def end() -> None:
-        found.took, found.counted = time.perf_counter() - start, len(found.seconds)
+        found.told, found.counted = time.perf_counter(), len(found.seconds)
+        found.took = found.told - start
         stop()
 
     async def client() -> None:
@@ -139,6 +142,7 @@ def run(model: Path, clients: int, seconds: float, texts: int) -> tuple[list[tup
             stop, port = partial(process.send_signal, signal.SIGTERM), int(found[1])
             seen = asyncio.run(load(port, "/text-classification", expected, clients, seconds, stop))
             status = process.wait(30)
+            seen.stopping = time.perf_counter() - seen.told
         finally:
             process.kill()
         _, after = predicted(model, file)
@@ -153,8 +157,8 @@ def run(model: Path, clients: int, seconds: float, texts: int) -> tuple[list[tup
         ("ratio, to their mean", f"{rate / math.fsum(rates) * 2:.2f}"),
         ("milliseconds: p50", f"{1000 * cuts[49]:.0f}"),
         ("milliseconds: p99", f"{1000 * cuts[98]:.0f}"),
-        ("then SIGTERM: requests answered", f"{len(seen.seconds) - seen.counted}"),
-        ("exit status", f"{status}"),
+        ("then SIGTERM: requests still answered", f"{len(seen.seconds) - seen.counted}"),
+        ("seconds to the end, exit status", f"{seen.stopping:.1f}, {status}"),
     ], seen
 
 

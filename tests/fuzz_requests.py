@@ -194,7 +194,7 @@ class Fuzz:
                     await writer.drain()
                 else:
                     await asyncio.sleep(piece)
-            return await response(reader)
+            return await response(reader, has_body=not pieces[0].startswith(b"HEAD"))
         except (ConnectionError, asyncio.IncompleteReadError):
             return 0, b""
         finally:
@@ -206,7 +206,7 @@ def rounded(text: str | bytes) -> object:
     return json.loads(text, parse_float=lambda digits: round(float(digits), 4))
 
 
-async def response(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+async def response(reader: asyncio.StreamReader, has_body: bool) -> tuple[int, bytes]:
     """The status and the body of the next response on a connection."""
     status, length = 0, 0
     while status < 200:  # 100 says that the body may be sent
@@ -214,7 +214,7 @@ async def response(reader: asyncio.StreamReader) -> tuple[int, bytes]:
         while (line := await reader.readuntil(b"\r\n")) != b"\r\n":
             name, _, text = line.partition(b":")
             length = int(text) if name.lower() == b"content-length" else length
-    return status, await reader.readexactly(length)
+    return status, await reader.readexactly(length) if has_body else b""
 
 
 def fuzz(port: int, requests: int, seed: int = 0) -> Fuzz:

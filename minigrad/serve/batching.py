@@ -13,7 +13,6 @@ from typing import Any
 from ..train import Pipeline
 from .measures import Measures
 
-
 TOGETHER = 8  # inputs of similar length that go through the model in one call: more would add padding, not speed
 
 
