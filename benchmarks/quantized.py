@@ -56,7 +56,8 @@ def reading(directory: str, batch: int, tokens: int, kind: str | None) -> Iterat
 
 def seconds(side: Side) -> float:
     side()
-    return side.result
+    found: Any = side.result
+    return found
 
 
 def run(rounds: int = 5, bert: tuple[int, int] = (8, 128), **sizes: int) -> list[Row]:

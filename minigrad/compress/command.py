@@ -10,19 +10,20 @@ from typing import Any
 
 import numpy as np
 
+from ..execution import no_grad
 from ..nn.quantized import QuantizationConfig
 from ..pretrained import AutoModel, PretrainedModel
 from ..pretrained.checkpoint.files import model_directory
 from ..pretrained.text.generation import Generates
 from ..tasks import kind_of_model, task_named
 from ..tasks.language_modeling import LanguageModeling
-from ..train.batches import agreed_collator, used_columns
+from ..train.batches import agreed_collator, called, loss_and_logits, used_columns
 from ..train.pipeline import Pipeline, pipeline
 from .quantization import quantize
 from .report import Report, sensitivity
 
-MAX_CALIBRATION, CALIBRATED_TOGETHER = 256, 8  # examples that are read to find scales
-MAX_LAYER_EXAMPLES = 64  # that are read to find what each layer costs
+MAX_CALIBRATION, MAX_LAYER_EXAMPLES = 256, 64  # items that are read to find scales, and what each layer costs
+TOGETHER = 8  # of them
 BESIDE = (  # files of a model directory that are neither its configuration nor its weights
     "tokenizer.json",
     "tokenizer_config.json",
@@ -76,23 +77,24 @@ def command(
     )
     if model.quantization is not None:
         raise ValueError(f"{directory} holds a model that is quantised to {model.quantization.weights} already")
-    score: Callable[[Any], float] | None = None
-    metric = "score"
+    metric, examples = "score", None
     if pipe is not None and eval is not None:
         examples = pipe.task.read(eval)
         usual = "accuracy" if "accuracy" in pipe.task.metrics else pipe.task.metrics[0]
         metric = "perplexity" if isinstance(pipe.task, LanguageModeling) else usual
 
-        def score(_: Any) -> float:
-            return pipe.evaluate(examples)[metric]
+    def score(_: Any) -> float:
+        assert pipe is not None
+        return pipe.evaluate(examples)[metric]
 
+    scored = None if examples is None else score
     report, batch = Report(metric), inputs_for(model)
-    report.measure("float32", model, batch, score)
-    if pipe is not None and layers:
-        some = pipe.task.read(eval)[:MAX_LAYER_EXAMPLES]
-        report.layers = sensitivity(model, config, lambda model: pipe.evaluate(some)["loss"])
-    quantize(model, config, calibration(pipe, calibrate) if pipe is not None and calibrate else None)
-    report.measure(weights, model, batch, score)
+    report.measure("float32", model, batch, scored)
+    if pipe is not None and eval is not None and layers:
+        some = list(batches(pipe, eval, MAX_LAYER_EXAMPLES))
+        report.layers = sensitivity(model, config, lambda model: mean_loss(model, some))
+    quantize(model, config, batches(pipe, calibrate, MAX_CALIBRATION) if pipe is not None and calibrate else None)
+    report.measure(weights, model, batch, scored)
     model.save_pretrained(output)
     for name in BESIDE:
         if (model_directory(directory) / name).is_file():
@@ -104,15 +106,30 @@ def command(
     return report
 
 
-def calibration(pipe: Pipeline, source: str) -> Iterator[Any]:
-    """The first batches of a file, as the model is called with them."""
+def batches(pipe: Pipeline, source: str, most: int) -> Iterator[Any]:
+    """The first items of a file in small batches, as the model is called with them, labels included."""
     task = pipe.task
     dataset = task.encode(task.read(source))
     collate, used = agreed_collator(task.model, task.processor, task.collator()), used_columns(task.model, dataset[0])
-    count = min(len(dataset), MAX_CALIBRATION)
-    for first in range(0, count, CALIBRATED_TOGETHER):
-        items = [dataset[i] for i in range(first, min(count, first + CALIBRATED_TOGETHER))]
+    count = min(len(dataset), most)
+    for first in range(0, count, TOGETHER):
+        items = [dataset[i] for i in range(first, min(count, first + TOGETHER))]
         yield collate([{name: item[name] for name in used or item} for item in items])
+
+
+def mean_loss(model: Any, some: Sequence[Any]) -> float:
+    """The loss of a model, a mean over batches.
+
+    Raises:
+        ValueError: the model computes none.
+    """
+    with no_grad():
+        losses = [loss_and_logits(called(model, batch))[0] for batch in some]
+    if None in losses:
+        raise ValueError(
+            f"{type(model).__name__} computes no loss, so what a layer costs is not known: leave out --layers"
+        )
+    return float(np.mean([loss.item() for loss in losses]))
 
 
 def inputs_for(model: PretrainedModel) -> Any:

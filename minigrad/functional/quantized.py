@@ -6,6 +6,7 @@ A weight matrix (out, in) in "int8" is whole numbers from -127 to 127 and one sc
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -64,21 +65,19 @@ def _in_4_bits(xp, weight):
     groups = -(-features // form.GROUP)
     weight = xp.pad(weight, ((0, 0), (0, groups * form.GROUP - features))).reshape(rows, groups, form.GROUP)
     top = xp.take_along_axis(weight, xp.abs(weight).argmax(-1)[..., None], -1) / np.float32(-8)  # the largest is -8
-    top, best, least = xp.where(top == 0, np.float32(1), top), None, None
+    top = xp.where(top == 0, np.float32(1), top)
+    best_whole, best_scale, least = xp.zeros_like(weight), top, xp.full_like(top, np.inf)
     for shrunk in SHRUNK:
         whole = xp.clip(xp.rint(weight / (top * np.float32(shrunk))), -8, 7)
         square = (whole * whole).sum(-1, keepdims=True)
         scale = (weight * whole).sum(-1, keepdims=True) / xp.where(square == 0, 1, square)  # the best for `whole`
         error = xp.square(weight - whole * scale).sum(-1, keepdims=True)
-        if best is None:
-            best, least = (whole, scale), error
-        else:
-            better = error < least
-            best, least = tuple(xp.where(better, a, b) for a, b in zip((whole, scale), best)), xp.minimum(error, least)
-    whole, scale = best
-    whole = (whole + 8).astype(np.uint8)
+        better = error < least
+        best_whole, best_scale = xp.where(better, whole, best_whole), xp.where(better, scale, best_scale)
+        least = xp.minimum(error, least)
+    whole = (best_whole + 8).astype(np.uint8)
     half = form.GROUP // 2
-    return (whole[..., :half] | whole[..., half:] << 4).reshape(rows, groups * half), scale[..., 0]
+    return (whole[..., :half] | whole[..., half:] << 4).reshape(rows, groups * half), best_scale[..., 0]
 
 
 def dequantize(weight: Any, scale: Any, features: int | None = None) -> Any:
@@ -90,7 +89,8 @@ def dequantize(weight: Any, scale: Any, features: int | None = None) -> Any:
     Raises:
         ValueError: numbers and scales do not belong together.
     """
-    numbers, features = _checked("dequantize", weight, scale, features)
+    numbers = as_array(weight)
+    features = _features("dequantize", numbers.dtype, numbers.shape, shape_of(scale, "dequantize"), features)
     return _dequantize(scale, backend.of(as_array(scale)).xp.asarray(numbers), features)
 
 
@@ -102,39 +102,37 @@ def quantized_linear(x: Any, weight: Any, scale: Any, bias: Any = None) -> Any:
     Raises:
         ValueError: x, numbers, scales and bias do not belong together.
     """
-    shape = shape_of(x, "quantized_linear")
-    if not shape:
-        raise ValueError("quantized_linear: x is a single number, where its last axis is multiplied")
-    numbers, _ = _checked("quantized_linear", weight, scale, shape[-1])
-    if numbers.ndim != 2 or bias is not None and shape_of(bias, "quantized_linear") != numbers.shape[:1]:
+    op, numbers = "quantized_linear", as_array(weight)
+    shape, size = shape_of(x, op), numbers.shape
+    if not shape or len(size) != 2 or bias is not None and shape_of(bias, op) != size[:1]:
         raise ValueError(
-            f"quantized_linear: the numbers are a matrix and the bias is (out,), but these have the shapes "
-            f"{tuple(numbers.shape)} and {None if bias is None else shape_of(bias, 'quantized_linear')}"
+            f"{op}: x is at least a vector, the numbers are a matrix and the bias is (out,), but these have the shapes "
+            f"{shape}, {tuple(size)} and {None if bias is None else shape_of(bias, op)}"
         )
+    _features(op, numbers.dtype, size, shape_of(scale, op), shape[-1])
     return _quantized_linear(x, scale, bias, backend.of(as_array(x)).xp.asarray(numbers))
 
 
-def _checked(op, weight, scale, features):
-    """The array of whole numbers, and how many features they stand for."""
-    numbers, scales = as_array(weight), tuple(as_array(scale).shape)
-    if numbers.dtype not in (np.int8, np.uint8) or not numbers.ndim:
+@functools.lru_cache(maxsize=1024)
+def _features(op: str, dtype: np.dtype, size: tuple, scales: tuple, features: int | None) -> int:
+    """How many features a row of numbers of this dtype and these sizes stands for."""
+    if dtype not in (np.int8, np.uint8) or not size:
         raise ValueError(
-            f"{op}: quantised weights are rows of int8, or of uint8 for int4, not {numbers.dtype} of shape "
-            f"{tuple(numbers.shape)}: type F.quantize(weight)"
+            f"{op}: quantised weights are rows of int8, or of uint8 for int4, not {dtype} of shape {tuple(size)}: type "
+            "F.quantize(weight)"
         )
-    *rows, n = numbers.shape
-    if numbers.dtype == np.int8:
-        fits, features = scales == (*rows,) and features in (None, n), n
+    *rows, n = size
+    if dtype == np.int8:
+        fits, found = scales == (*rows,), n
     else:
-        groups = n // (form.GROUP // 2)
-        features = groups * form.GROUP if features is None else features
-        fits = scales == (*rows, groups) and n == groups * form.GROUP // 2 and 0 <= groups * form.GROUP - features < 64
-    if not fits:
+        groups, rest = divmod(n, form.GROUP // 2)
+        found = groups * form.GROUP if features is None else features
+        fits = scales == (*rows, groups) and not rest and 0 <= groups * form.GROUP - found < form.GROUP
+    if not fits or features not in (None, found):
         raise ValueError(
-            f"{op}: {numbers.dtype} of shape {tuple(numbers.shape)} does not belong to scales of shape {scales} and "
-            f"{features} features"
+            f"{op}: {dtype} of shape {tuple(size)} does not belong to scales of shape {scales} and {features} features"
         )
-    return numbers, features
+    return found
 
 
 @builtin(name="dequantize", in_float32="halves and integers")

@@ -21,9 +21,9 @@ from ..blas import gemm
 from ..memory import rows
 from .compile import f4, i4, intrinsic, loop, u8
 
-MAX_FEW = 8  # rows of x up to which weights are converted in registers
+MAX_FEW = 16  # rows of x up to which weights are converted in registers
 MIN_SHARED = 1 << 19  # weights from which another core saves more time than it takes to wake it
-BLOCK = 1 << 19  # weights that are converted to floats at a time
+BLOCK = 1 << 22  # weights that are converted to floats at a time
 LANES, TOGETHER = 16, 4  # numbers in a vector, and rows of weights that are multiplied at a time
 size, number, byte = ir.IntType(64), ir.FloatType(), ir.IntType(8)
 vector, whole, places = (ir.VectorType(kind, LANES) for kind in (number, ir.IntType(32), byte))
@@ -44,6 +44,14 @@ def spread(builder: Any, value: Any, kind: ir.VectorType, lanes: int) -> Any:
 def times(builder: Any, a: Any, b: Any, total: Any) -> Any:
     """a b + total."""
     return builder.fadd(total, builder.fmul(a, b, flags=("contract",)), flags=("contract",))
+
+
+def prefetch(builder: Any, address: Any) -> None:
+    """Fetch the cache line at an address that will soon be read: each row is too short for the processor to foresee."""
+    whole = ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [byte.as_pointer(), *[whole] * 3])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    builder.call(function, [builder.inttoptr(address, byte.as_pointer()), whole(0), whole(3), whole(1)])
 
 
 def add_int8(builder: Any, weight: Any, x: list, scale: Any, total: Any) -> Any:
@@ -89,6 +97,7 @@ def dots(many: int, step: Any, columns: int, bytes_: int, scaled: int) -> Any:
         for r, total in enumerate(totals):
             here, beside = (builder.add(a, builder.mul(b, size(r))) for a, b in ((w, row), (s, scale_row)))
             new.append(step(builder, here, some, beside, total))
+            prefetch(builder, builder.add(here, builder.mul(row, size(many))))  # the same place in the next rows
         following = [builder.add(phi, size(by)) for phi, _, by in moving]
         builder.branch(check)
         for (phi, first, _), after in zip(moving, following):
