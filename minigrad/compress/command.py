@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -77,17 +77,16 @@ def command(
     )
     if model.quantization is not None:
         raise ValueError(f"{directory} holds a model that is quantised to {model.quantization.weights} already")
-    metric, examples = "score", None
+    metric = "score"
     if pipe is not None and eval is not None:
-        examples = pipe.task.read(eval)
         usual = "accuracy" if "accuracy" in pipe.task.metrics else pipe.task.metrics[0]
         metric = "perplexity" if isinstance(pipe.task, LanguageModeling) else usual
 
     def score(_: Any) -> float:
-        assert pipe is not None
-        return pipe.evaluate(examples)[metric]
+        assert pipe is not None and eval is not None
+        return pipe.evaluate(eval)[metric]
 
-    scored = None if examples is None else score
+    scored = None if eval is None else score
     report, batch = Report(metric), inputs_for(model)
     report.measure("float32", model, batch, scored)
     if pipe is not None and eval is not None and layers:
