@@ -381,12 +381,14 @@ def test_quantised_models_write_and_read_and_say_how_long_the_processor_took(kin
     GPT2LMHeadModel(GPT2Config(vocab_size=50, n_positions=16, n_embd=16, n_layer=1, n_head=2), rng=0).save_pretrained(
         tmp_path / "gpt2"
     )
+    GPT2LMHeadModel.from_pretrained(tmp_path / "gpt2", quantize=kind).save_pretrained(tmp_path / "gpt2" / kind)
     given = generation.Writing(str(tmp_path / "gpt2"), prompt=3, new=4)
     units = quantized.by_processor(quantized.writing, given, kind)
     assert [next(units), next(units)] == [None, None] and next(units) > 0
     config = BertConfig(vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
-    BertModel(config, rng=0).save_pretrained(tmp_path / "bert")
-    floats, few = (quantized.reading(str(tmp_path / "bert"), 2, 5, one) for one in (None, kind))
+    BertModel(config, rng=0).save_pretrained(tmp_path / "float32")
+    BertModel.from_pretrained(tmp_path / "float32", quantize=kind).save_pretrained(tmp_path / kind)
+    floats, few = (quantized.reading(str(tmp_path), 2, 5, one) for one in ("float32", kind))
     assert next(floats) is next(few) is None and len(next(floats)) == 32 and next(few) is None
     assert next(few) is None
 
