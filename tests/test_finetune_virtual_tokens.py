@@ -119,8 +119,9 @@ def test_with_a_cache_it_writes_what_it_writes_without(make, config):
         (gpt2, PREFIX),
         (llama, PREFIX),
         (lambda: BertForSequenceClassification(BertConfig(**BERT), rng=0), PROMPT),
+        (lambda: RobertaForSequenceClassification(RobertaConfig(**BERT), rng=0), PREFIX),
     ],
-    ids=["gpt2-prompt", "gpt2-prefix", "llama-prefix", "bert-prompt"],
+    ids=["gpt2-prompt", "gpt2-prefix", "llama-prefix", "bert-prompt", "roberta-prefix"],
 )
 def test_virtual_tokens_take_places_of_the_model(make, config):
     model = get_peft_model(make(), config, rng=0)
@@ -175,6 +176,37 @@ def test_heads_are_trained_with_the_prompts(make, batch, tmp_path):
         model.merge_and_unload()
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: BertForSequenceClassification(BertConfig(**BERT), rng=0),
+        lambda: BertForTokenClassification(BertConfig(**BERT), rng=0),
+        lambda: RobertaForSequenceClassification(RobertaConfig(**BERT, pad_token_id=0), rng=0),
+    ],
+    ids=["bert", "tokens", "roberta"],
+)
+def test_a_prefix_of_an_encoder(make, tmp_path):
+    """Padding and its place change nothing, and what is trained is saved."""
+    model = make().eval()
+    labels = {"labels": IDS % 2 if isinstance(model, BertForTokenClassification) else np.array([0, 1, 1])}
+    before = model(IDS, MASK).logits.numpy()
+    task = "TOKEN_CLS" if labels["labels"].ndim == 2 else "SEQ_CLS"
+    model = prompted(model, PrefixTuningConfig(num_virtual_tokens=3, task_type=task))
+    out = model(IDS * MASK, MASK, **labels)
+    assert np.abs(out.logits.numpy() - before).max() > 1e-3
+    out.loss.backward()
+    assert all(p.grad is not None and p.grad.numpy().any() for p in model.parameters() if p.requires_grad)
+    alone = model(IDS[1:2, :4]).logits.numpy()
+    np.testing.assert_allclose(out.logits.numpy()[1:2][:, : alone.shape[1]], alone, atol=1e-5)
+    places = np.broadcast_to(np.arange(7), IDS.shape) + isinstance(model, RobertaForSequenceClassification)
+    np.testing.assert_allclose(model(IDS * MASK, MASK, position_ids=places).logits.numpy()[0], out.logits.numpy()[0])
+    with model.disable_adapter():
+        assert np.abs(model(IDS, MASK).logits.numpy() - out.logits.numpy()).max() > 1e-3
+    model.save_pretrained(tmp_path)
+    again = PeftModel.from_pretrained(make().eval(), tmp_path)
+    np.testing.assert_array_equal(again(IDS * MASK, MASK).logits.numpy(), out.logits.numpy())
+
+
 def test_first_vectors_from_the_vocabulary():
     model = get_peft_model(gpt2(), PromptTuningConfig(num_virtual_tokens=4, prompt_tuning_init="SAMPLE_VOCAB"), rng=0)
     rows = next(p for p in model.parameters() if p.requires_grad).numpy()
@@ -202,9 +234,9 @@ def test_what_cannot_be():
             "PromptTuningConfig needs a model of texts with a head and with an encoder",
         ),
         (
-            lambda: BertForSequenceClassification(BertConfig(**BERT), rng=0),
+            lambda: DistilBertForSequenceClassification(DISTIL, rng=0),
             PREFIX,
-            "PrefixTuningConfig needs .* with a decoder",
+            "PrefixTuningConfig needs .* with a decoder, BERT or RoBERTa, .*, not DistilBertForSequenceClassification",
         ),
         (gpt2, PrefixTuningConfig(num_virtual_tokens=2, prefix_projection=True), "prefix_projection=True is not"),
         (

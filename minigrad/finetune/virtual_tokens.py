@@ -8,7 +8,9 @@ tokens are removed.
 from __future__ import annotations
 
 import inspect
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -103,7 +105,7 @@ class PromptLearningConfig(PeftConfig):
 
 
 PARTS = "encoder", "decoder"
-WITH = {"encoder": "an encoder or a decoder", "decoder": "a decoder"}
+WITH = {"encoder": "an encoder or a decoder", "decoder": "a decoder, BERT or RoBERTa"}
 
 
 @dataclass
@@ -218,13 +220,12 @@ class Prompted(AdapterLayer):
 
     def before(self, prompts: Any) -> Any:
         """A context in which the prompts replace the embeddings of the first tokens."""
+        return words_of(self).register_forward_hook(lambda module, args, y: in_front(prompts, y[:, len(prompts) :]))
 
-        def put(module: Any, args: Any, y: Any) -> Any:
-            n = len(prompts)
-            first = ops.broadcast_to(ops.astype(prompts, y.dtype), (len(y), *prompts.shape))
-            return ops.concatenate([first, y[:, n:]], 1)
 
-        return words_of(self).register_forward_hook(put)
+def in_front(vectors: Any, y: Any) -> Any:
+    """Prepend the same vectors (n, D) to those of each text, (B, T, D)."""
+    return ops.concatenate([ops.broadcast_to(ops.astype(vectors, y.dtype), (len(y), *vectors.shape)), y], 1)
 
 
 def check_room(host: Any, n: int, ids: Any, caches: Any = None) -> None:
@@ -336,7 +337,7 @@ class PromptedSource(AdapterLayer):
 
 
 class Prefixed(Prompted):
-    """A decoder with prepended keys and values in every layer, trained as (virtual tokens, 2 · layers · size)."""
+    """A model with prepended keys and values in every layer, trained as (virtual tokens, 2 · layers · size)."""
 
     def keys_and_values(self, prompts: Any, layers: int, heads: int, step: int) -> list[tuple[Any, Any]]:
         """The keys and values of each layer, (1, heads, virtual tokens, size): parts `step` · i and `step` · i + 1."""
@@ -362,6 +363,38 @@ class PrefixedDecoder(Prefixed):
         out = super().forward(input_ids, longer(n, attention_mask, 1), caches, later(n, position_ids, False))
         out.past_key_values = past_key_values
         return out
+
+
+class PrefixedEncoder(Prefixed):
+    """BERT or RoBERTa with a prefix in every layer; the positions of the tokens start after it."""
+
+    def forward(self, input_ids: Any, attention_mask: Any = None, *more: Any, **named: Any) -> Any:
+        if (prompts := self.prompts) is None:
+            return super().forward(input_ids, attention_mask, *more, **named)
+        host: Any = self
+        n, layers, ids = len(prompts), host.encoder.layer, token_ids(input_ids)
+        check_room(host, n, ids)
+        named |= dict(zip([*inspect.signature(self.plain.forward).parameters][3:], more))
+        given = named.get("position_ids")
+        named["position_ids"] = host.positions(ids) + n if given is None else later(n, given, False)
+        parts = ops.reshape(prompts, (n, 2 * len(layers), -1))
+        with ExitStack() as hooks:
+            for i, layer in enumerate(layers):
+                attention = layer.attention.self
+                hooks.enter_context(attention.register_forward_pre_hook(partial(all_seen, n)))
+                for at, part in enumerate((attention.key, attention.value), 2 * i):
+                    put = partial(lambda vectors, module, args, y: in_front(vectors, y), parts[:, at])
+                    hooks.enter_context(part.register_forward_hook(put))
+            return super().forward(ids, attention_mask, **named)
+
+
+def all_seen(n: int, module: Any, args: tuple) -> tuple:
+    """The arguments of an attention, x and the mask (B, 1, 1, T), extended by n prepended keys that all may attend to."""
+    x, mask = args
+    if mask is None:
+        return args
+    xp = backend.of(mask).xp
+    return x, xp.concatenate([xp.ones((*mask.shape[:-1], n), bool), mask], -1)
 
 
 class PrefixedStack(Prefixed):
@@ -429,7 +462,7 @@ def hosts(kind: type) -> dict[type, type]:
     from ..pretrained.t5 import Stack
 
     if kind is PrefixTuningConfig:
-        return {Decoder: PrefixedDecoder, Stack: PrefixedStack}
+        return {BertModel: PrefixedEncoder, Decoder: PrefixedDecoder, Stack: PrefixedStack}
     return {
         BertModel: PromptedEncoder,
         DistilBertModel: PromptedEncoder,

@@ -292,6 +292,29 @@ def test_prompts_and_prefixes(family, method, task, tmp_path):
     np.testing.assert_allclose((again[:, tokens] if task == "CAUSAL_LM" else again)[seen], wanted[seen], atol=1e-6)
 
 
+@pytest.mark.parametrize(("family", "model_class"), [("bert", "BertModel"), ("roberta", "RobertaModel")])
+def test_a_prefix_of_an_encoder(family, model_class, tmp_path):
+    """`peft` gives a prefix to an encoder without a head alone; here it stands within a model with one."""
+    full, batch = reference(family)
+    encoder = getattr(full, family)
+    assert type(encoder).__name__ == model_class
+    config = peft.PrefixTuningConfig(task_type="FEATURE_EXTRACTION", num_virtual_tokens=3)
+    model = randomised(peft.get_peft_model(encoder, config), 1.0)
+    model.save_pretrained(tmp_path / "theirs")
+
+    def vectors(model):
+        with torch.no_grad():
+            return model.eval()(**batch).last_hidden_state.numpy()[MASK == 1]
+
+    wanted = vectors(model)
+    here = PeftModel.from_pretrained(base(family), tmp_path / "theirs")
+    found = getattr(here, family)(**TEXT).last_hidden_state.numpy()[MASK == 1]
+    np.testing.assert_allclose(found, wanted, atol=BOUND)
+    here.save_pretrained(tmp_path / "ours")
+    there = peft.PeftModel.from_pretrained(getattr(reference(family)[0], family), tmp_path / "ours")
+    np.testing.assert_allclose(vectors(there), wanted, atol=1e-6)
+
+
 def test_a_prefix_made_by_a_projection_is_used(tmp_path):
     model, batch = reference("gpt2")
     config = {"num_virtual_tokens": 3, "prefix_projection": True, "encoder_hidden_size": 8}
