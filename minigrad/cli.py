@@ -37,7 +37,12 @@ FINETUNE_OPTIONS = (  # the option, the argument, and the help text
     ("--task", "task", "the task: " + ", ".join(TASKS)),
     ("--eval-fraction", "eval_fraction", "without --eval, the fraction of the training file to hold out"),
     ("--overwrite", "overwrite", "replace the model that an earlier run left in the output directory"),
-    ("--lora", "lora", "train LoRA adapters of this rank, such as 8, and the head; 0 trains the whole model"),
+    (
+        "--lora",
+        "lora",
+        "train LoRA adapters of this rank, such as 8, and the head, by default at ten times the usual --lr; 0 trains the "
+        "whole model",
+    ),
     ("--epochs", "num_train_epochs", "the number of passes over the training examples"),
     ("--batch-size", "per_device_train_batch_size", "examples in a batch"),
     ("--gradient-accumulation-steps", "gradient_accumulation_steps", "batches accumulated for one optimiser step"),
@@ -431,7 +436,7 @@ def task_options(kind: type[Task], given: dict[str, Any]) -> dict[str, Any]:
 def run_finetune(args: Namespace) -> None:
     given = {name: value for name, value in vars(args).items() if name != "run"}
     kind = task_class(given.get("task", DEFAULT))
-    usual = finetune_defaults(kind(**task_options(kind, given)))
+    usual = finetune_defaults(kind(**task_options(kind, given)), given.get("lora", 0))
     own = {name: default for name, default in kind.options().items() if default}
     finetune(**{name: usual[name] for _, name, _ in FINETUNE_OPTIONS if name != "task"} | own | given)
 
@@ -450,10 +455,10 @@ def run_pretrain(args: Namespace) -> None:
     pretrain(args.model_dir, args.text[0] if len(args.text) == 1 else [*map(Path, args.text)], **given)
 
 
-def finetune_defaults(task: Task) -> dict[str, Any]:
-    """The defaults of finetune's options for a task."""
+def finetune_defaults(task: Task, lora: int = 0) -> dict[str, Any]:
+    """The defaults of finetune's options for a task, and for LoRA adapters of this rank unless it is 0."""
     defaults = {name: parameter.default for name, parameter in signature(finetune).parameters.items()}
-    return defaults | {field.name: field.default for field in fields(TrainingArguments)} | defaults_of(task)
+    return defaults | {field.name: field.default for field in fields(TrainingArguments)} | defaults_of(task, lora)
 
 
 def run_predict(args: Namespace) -> None:

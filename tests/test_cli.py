@@ -57,8 +57,16 @@ def test_finetune_then_predict(place, capsys):
 def test_adapters_and_then_predict(place, capsys):
     assert main(["finetune", "base", "--train", "train.csv", "--output", "out", *QUICK, "--lora", "2"]) == 0
     told = capsys.readouterr().out
-    assert re.search(r"default +query +1 +64 ", told) and "classifier.weight" in told
+    assert re.search(r"default +all-linear +7 ", told) and "classifier.weight" in told
     assert main(["predict", "out", "the old violin", "--top-k", "1"]) == 0
+
+
+@pytest.mark.parametrize(("typed", "rate"), [("", 2e-4), ("--lora 8", 2e-3), ("--lora 8 --lr 0.5", 0.5)])
+def test_the_usual_rate_depends_on_lora(typed, rate, place, monkeypatch):
+    got = {}
+    monkeypatch.setattr("minigrad.cli.finetune", wraps(finetune)(lambda **arguments: got.update(arguments)))
+    assert main(["finetune", "base", "--train", "a.csv", "--output", "out", *typed.split()]) == 0
+    assert got["learning_rate"] == rate
 
 
 def test_every_option_reaches_its_argument(place, monkeypatch):

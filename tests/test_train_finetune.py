@@ -1,6 +1,7 @@
 """One call from a model directory and a file of texts to a classifier, the same on every run."""
 
 import json
+import re
 import signal
 import sys
 
@@ -444,7 +445,7 @@ def test_a_rank_that_is_none_is_refused(lora, base, tmp_path):
 def test_adapters_instead_of_the_model(base, tmp_path, capsys):
     trainer = finetune(base, tiny_bert.examples(), output=tmp_path / "out", lora=2, **QUICK | {"num_train_epochs": 12})
     told, names = capsys.readouterr().out, {path.name for path in (tmp_path / "out").iterdir()}
-    assert "bert.encoder.layer.0.attention.self.query" in told and "parameters to train" in told
+    assert re.search(r"all-linear +7 .*bert.encoder.layer.0.attention.self.query", told) and "to train" in told
     trained = {name for name, p in trainer.model.named_parameters() if p.requires_grad}
     assert all(".lora_" in name or name.startswith(("classifier.", "bert.pooler.")) for name in trained)
     assert {"adapter_model.safetensors", "adapter_config.json", "model.safetensors", "config.json"} <= names
@@ -455,6 +456,11 @@ def test_adapters_instead_of_the_model(base, tmp_path, capsys):
     for one, two in zip(classifier(texts), trained_here(texts)):
         assert list(one) == list(two)
         np.testing.assert_allclose(list(one.values()), list(two.values()), atol=1e-5)
+
+
+def test_the_usual_rate_of_adapters_is_ten_times_that_of_the_model(base, tmp_path, capsys):
+    trainer = finetune(base, tiny_bert.examples(), output=tmp_path / "out", lora=2, num_train_epochs=1)
+    assert trainer.args.learning_rate == 10 * 2e-4 and "learning_rate=0.002, " in capsys.readouterr().out
 
 
 def test_find_lr_trains_with_the_rate_that_it_found(base, tmp_path):

@@ -44,6 +44,7 @@ DEFAULTS: dict[str, Any] = {  # training arguments that suit a few thousand text
     "eval_strategy": "epoch",
     "save_strategy": "no",
 }
+LORA_RATE = 10  # the factor by which the default learning rate of LoRA is larger, as peft's documentation recommends
 NOTES = "run.json", "finetune.json"  # files for the Trainer and `minigrad verify-resume`, not listed for the user
 
 Source = str | os.PathLike | Iterable[Any]
@@ -78,8 +79,9 @@ def finetune(
         task: one of `minigrad.tasks.TASKS`.
         overwrite: replace the model that an earlier run left in `output`.
         freeze: a pattern of parameters to freeze, such as "bert.embeddings.**", or several patterns.
-        lora: the rank of LoRA adapters, such as 8, that are trained with the head instead of the whole model, which
-            takes less memory and time.  The model is saved with the adapters merged, and the adapters beside it.
+        lora: the rank of LoRA adapters, such as 8, on every Linear; they are trained with the head instead of the whole
+            model, which takes less memory and time, by default at ten times the usual learning rate.  The model is
+            saved with the adapters merged, and the adapters beside it.
         find_lr: whether to run `Trainer.lr_find` first, with rates from 1e-7 to 1 in 100 steps, and train at the rate
             at which the loss fell fastest; `learning_rates.png` shows the test.
         ignore_mismatched_sizes: whether to initialise weights of another shape anew, such as the head of a model that
@@ -124,7 +126,7 @@ def finetune(
 def complete(trainer: TaskTrainer, arguments: dict[str, Any], given: dict[str, Any] | None = None) -> None:
     """Train, keep the best epoch's model, and tell how it went; with the arguments of finetune, they are noted."""
     output = trainer.args.output_dir
-    print(chosen_by_finetune(trainer.task, arguments))
+    print(chosen_by_finetune(trainer.task, (given or {}).get("lora", 0), arguments))
     print(EpochTable(trainer.task).head(), flush=True)
     world().barrier()  # every rank has checked that `output` is empty
     if given is not None and world().rank == 0:
@@ -197,14 +199,14 @@ def trainer_for(
     meant = MEANT | {"output_dir": "output", "overwrite_output_dir": "overwrite"}
     check_names("finetune", arguments, [*taken, *kind.options(), *named], meant)
     this = kind(**{name: arguments.pop(name) for name in kind.options() if name in arguments})
-    args = TrainingArguments(output, overwrite, **{**defaults_of(this), **arguments})
+    if not is_whole(lora, 0):
+        raise ValueError(f"lora is {lora!r}; expected the rank of the adapters, such as 8, or 0 to train the model")
+    args = TrainingArguments(output, overwrite, **{**defaults_of(this, lora), **arguments})
     if args.metric_for_best_model not in this.metrics:
         known = ", ".join(sorted(this.metrics, key=lambda name: (name == "loss", name)))
         raise ValueError(f"metric_for_best_model is {args.metric_for_best_model!r}; expected one of {known}")
     if args.eval_strategy != "epoch":
         raise ValueError(f'eval_strategy is "{args.eval_strategy}"; expected "epoch": leave it out, or use a Trainer')
-    if not is_whole(lora, 0):
-        raise ValueError(f"lora is {lora!r}; expected the rank of the adapters, such as 8, or 0 to train the model")
     if not args.resume_from_checkpoint:
         args.check_output_dir()
     learnt = this.read(train)
@@ -231,7 +233,8 @@ def trainer_for(
         )
     if lora:
         heads = [model.label_layer.split(".")[0]] if model.label_layer else None
-        get_peft_model(model, LoraConfig(lora, lora_alpha=2 * lora, modules_to_save=heads), rng=args.seed)
+        config = LoraConfig(lora, "all-linear", lora_alpha=2 * lora, modules_to_save=heads)
+        get_peft_model(model, config, rng=args.seed)
         print(f"{model.adapter_table()}\n")
     if freeze:
         model.freeze(*([freeze] if isinstance(freeze, str) else freeze))
@@ -301,14 +304,16 @@ class KeepBest(TrainerCallback):
         return {}
 
 
-def defaults_of(task: Task) -> dict[str, Any]:
-    """The training arguments that finetune chooses for a task."""
-    return DEFAULTS | {"metric_for_best_model": task.metrics[0]} | task.defaults
+def defaults_of(task: Task, lora: int = 0) -> dict[str, Any]:
+    """The training arguments that finetune chooses for a task, and for LoRA adapters of this rank unless it is 0."""
+    chosen = DEFAULTS | {"metric_for_best_model": task.metrics[0]} | task.defaults
+    return chosen | {"learning_rate": LORA_RATE * chosen["learning_rate"]} if lora else chosen
 
 
-def chosen_by_finetune(task: Task, arguments: dict[str, Any]) -> str:
+def chosen_by_finetune(task: Task, lora: int, arguments: dict[str, Any]) -> str:
     """A line with the arguments whose default differs from Hugging Face's, except those that were given."""
-    listed = ", ".join(f"{name}={value!r}" for name, value in defaults_of(task).items() if name not in arguments)
+    defaults = defaults_of(task, lora)
+    listed = ", ".join(f"{name}={value!r}" for name, value in defaults.items() if name not in arguments)
     return f"Defaults that differ from Hugging Face's: {listed}\n" if listed else ""
 
 
