@@ -85,9 +85,9 @@ def with_lora(linear: Kernel, multiply: Callable) -> Kernel:
     def backward(xp, g, saved, wanted, scale):
         x, weight, a, b = saved
         gradients = linear.backward(xp, g, (x.shape, x, changed(weight, a, b, scale)), wanted[:3])
-        rows, g = as_matrix(xp, x), as_matrix(xp, g)
-        ga = multiply((multiply(g, b) * scale).T, rows) if wanted[3] else None
-        gb = multiply(g.T, multiply(rows, a.T) * scale) if wanted[4] else None
+        rows, g = as_matrix(xp, x), as_matrix(xp, g)  # (the matrix of r rows comes first: so BLAS is thrice as fast)
+        ga = multiply(multiply(b.T, g.T) * scale, rows) if wanted[3] else None
+        gb = xp.ascontiguousarray(multiply(multiply(a, rows.T) * scale, g).T) if wanted[4] else None
         return *gradients, ga, gb
 
     return Kernel(forward, backward, fits=has_more_rows)
