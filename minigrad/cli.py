@@ -40,8 +40,8 @@ FINETUNE_OPTIONS = (  # the option, the argument, and the help text
     (
         "--lora",
         "lora",
-        "train LoRA adapters of this rank, such as 8, and the head, by default at ten times the usual --lr; 0 trains the "
-        "whole model",
+        "train LoRA adapters of this rank, such as 8, and the head, by default at ten times the usual rate; 0 trains "
+        "the whole model",
     ),
     ("--epochs", "num_train_epochs", "the number of passes over the training examples"),
     ("--batch-size", "per_device_train_batch_size", "examples in a batch"),

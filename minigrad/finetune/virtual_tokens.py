@@ -389,7 +389,7 @@ class PrefixedEncoder(Prefixed):
 
 
 def all_seen(n: int, module: Any, args: tuple) -> tuple:
-    """The arguments of an attention, x and the mask (B, 1, 1, T), extended by n prepended keys that all may attend to."""
+    """The arguments of an attention: x, and the mask (B, 1, 1, T) extended by n prepended keys that all attend to."""
     x, mask = args
     if mask is None:
         return args
