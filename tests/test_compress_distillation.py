@@ -29,6 +29,7 @@ from minigrad.pretrained import (
 )
 from minigrad.tasks import task_class
 from minigrad.train import TrainingArguments, finetune
+from minigrad.train.recomputing import recompute_layers
 
 pytest.importorskip("tokenizers")
 PROCESSOR = SimpleNamespace(pad_token_id=0, save_pretrained=lambda directory: None)
@@ -81,7 +82,7 @@ def test_losses_of_hidden_states_and_attention():
     assert attention_loss(mg.Tensor(a), b).item() == pytest.approx(((a - b) ** 2).sum(-1).mean())
     for loss, pair in ((hidden_loss, (s, t)), (cosine_loss, (s, t)), (attention_loss, (a, b))):
         assert mg.gradcheck(lambda x, loss=loss, y=pair[1]: loss(x, mg.Tensor(y), mask), [mg.Tensor(pair[0])])
-    with pytest.raises(ValueError, match="student have 3 features and those of the teacher 4: expected as many: set"):
+    with pytest.raises(ValueError, match="student have 3 features and those of the teacher 4; expected as many: set"):
         hidden_loss(mg.Tensor(s[..., :3]), t)
     with pytest.raises(ValueError, match="expected as many heads: set attention_weight to 0"):
         attention_loss(mg.Tensor(a[:, :2]), b)
@@ -214,6 +215,27 @@ def test_labels_in_another_order(tmp_path):
     trainer_of(tmp_path, teacher, student, Rows(lambda i: i % 3))
     assert np.allclose(teacher(np.ones((1, 4), int)).logits.numpy(), before[:, [2, 0, 1]])
     assert list(teacher.config.id2label.values()) == ["c", "a", "b"]
+
+
+def test_attention_is_not_there_if_it_is_computed_again(tmp_path):
+    """Hidden states are, as they lie between the layers: their gradients are the same."""
+    teacher, student = pair()
+    args = TrainingArguments(tmp_path, gradient_checkpointing=True, disable_tqdm=True)
+    task = task_class("text-classification")(model=student, processor=PROCESSOR)
+    with pytest.raises(ValueError, match="attention_weight needs the attention of all layers"):
+        DistillationTrainer(task, args, Rows(lambda i: i % 3), teacher=teacher, attention_weight=1.0)
+    found = []
+    for again in (False, True):
+        student = student_of(teacher, 2)
+        trainer = trainer_of(tmp_path, teacher, student, Rows(lambda i: i % 3), hidden_weight=1.0)
+        for module in student.train().modules():
+            if hasattr(module, "p"):
+                module.p = 0.0
+        with recompute_layers(student, again):
+            trainer.training_step(trainer.collator(trainer.train_dataset[:6]))["loss"].backward()
+        found.append([p.grad.numpy() for p in student.parameters() if p.grad is not None])
+    for whole, again in zip(*found, strict=True):
+        np.testing.assert_allclose(again, whole, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(

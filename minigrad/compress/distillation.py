@@ -93,7 +93,7 @@ def _check_widths(student: Any, teacher: Any) -> None:
     if student.shape != teacher.shape:
         raise ValueError(
             f"the hidden states of the student have {student.shape[-1]} features and those of the teacher "
-            f"{teacher.shape[-1]}: expected as many: set hidden_weight and cosine_weight to 0"
+            f"{teacher.shape[-1]}; expected as many: set hidden_weight and cosine_weight to 0"
         )
 
 
@@ -141,6 +141,11 @@ class DistillationTrainer(TaskTrainer):
         for name, weight in self.weights.items():
             if not (is_number(weight) and weight >= 0):
                 raise ValueError(f"{name}_weight is {weight!r}; expected a factor of that loss, 0 or more")
+        if attention_weight and args.gradient_checkpointing:
+            raise ValueError(
+                "attention_weight needs the attention of all layers, which gradient_checkpointing does not keep: leave "
+                "one of them out"
+            )
         self.teacher, self.temperature, self.alpha = teacher.eval(), temperature, alpha
         align_labels(teacher, task.model)
         self.layer_map = layer_map
