@@ -74,7 +74,7 @@ SERVICE = """set -e
 minigrad() {{ "$PYTHON" -m minigrad "$@"; }}
 python() {{ "$PYTHON" "$@"; }}
 {first}
-timeout 100 "$PYTHON" -m minigrad serve outputs/weather --port {port} &
+timeout 600 "$PYTHON" -m minigrad serve outputs/weather --port {port} &
 trap 'kill $!' EXIT
 for _ in $(seq 500); do curl -s -o no http://127.0.0.1:{port}/health && break; sleep 0.1; done
 {rest}
@@ -103,7 +103,7 @@ def test_the_way_from_laptop_to_service(tmp_path):
         env={**os.environ, "PYTHON": sys.executable, "PYTHONPATH": str(DOCS.parent)},
         capture_output=True,
         encoding="utf-8",
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     told = done.stdout

@@ -236,6 +236,61 @@ def test_the_page_in_a_browser_by_keyboard_alone(port, width, dark):
         }  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def tasks(tmp_path_factory):
+    """A pipeline of each other task, what to type, and a part of what the page then says."""
+    import tiny_prompts
+
+    from minigrad.pretrained import BertConfig, BertForQuestionAnswering, BertForTokenClassification
+
+    bert, tokenizer = tiny_prompts.bert(tmp_path_factory.mktemp("bert"))
+    gpt2 = tiny_prompts.gpt2(tmp_path_factory.mktemp("gpt2"))
+    sizes = dict(vocab_size=25, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8)
+    tags = BertConfig(**sizes, id2label={0: "O", 1: "B-X", 2: "I-X"}, initializer_range=0.7)
+    return {
+        "fill-mask": (pipeline("fill-mask", bert, tokenizer), "the [MASK] is old", "the wind is old"),
+        "text-generation": (pipeline("text-generation", *gpt2), "hello", "hello"),
+        "token-classification": (
+            pipeline("token-classification", BertForTokenClassification(tags, rng=0).eval(), tokenizer),
+            "the old 𝄞 oven",
+            "𝄞",
+        ),
+        "question-answering": (
+            pipeline("question-answering", BertForQuestionAnswering(BertConfig(**sizes), rng=0).eval(), tokenizer),
+            "the oven is old",
+            "the oven is old",
+        ),
+        "feature-extraction": (
+            pipeline("feature-extraction", tiny_bert.save_model(tmp_path_factory.mktemp("base"))),
+            "salt",
+            "-0.",
+        ),
+    }
+
+
+def test_the_page_of_every_other_task(tasks):
+    from minigrad.serve.app import Service
+    from minigrad.serve.server import Server, listening, settings
+
+    with browser.Browser() as opened:
+        for name, (pipe, text, told) in tasks.items():
+            listener = listening("127.0.0.1", 0)
+            server = Server(settings(Service(pipe, "mine"), 1))
+            thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
+            thread.start()
+            page = opened.page(360, 740)
+            page.open(f"http://127.0.0.1:{listener.getsockname()[1]}/")
+            page.wait("document.activeElement.tagName == 'TEXTAREA'")
+            page.run("document.activeElement.select()")
+            page.type(text)
+            page.press("Enter", browser.CONTROL)
+            answer = page.wait("/ ms$/.test(document.getElementById('answer').innerText) && "
+                               "document.getElementById('answer').innerText")  # fmt: skip
+            assert told in answer and page.run("document.documentElement.scrollWidth") == 360, name
+            server.should_exit = True
+            thread.join(10)
+
+
 def test_the_container_file_says_what_the_package_has():
     text = (ROOT / "Containerfile").read_text()
     extras = re.search(r'"\.\[([\w,]+)\]"', text)[1].split(",")

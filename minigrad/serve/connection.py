@@ -22,7 +22,7 @@ class Connection(H11Protocol):
     @property
     def limits(self) -> Limits:
         """Those of the service."""
-        service: Any = self.config.loaded_app
+        service: Any = self.config.app
         return service.limits
 
     def connection_made(self, transport: Any) -> None:

@@ -53,32 +53,34 @@ def run(
         service = Service(pipe, Path(model).name, Limits(**limits), batch_size, hosts)
         address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}/"
         print(f"{pipe.task.name} with {model}: {address} (Ctrl-C stops it)", flush=True)
-        server = Server(
-            uvicorn.Config(
-                service,
-                http=Connection,
-                ws="none",
-                loop="asyncio",
-                lifespan="off",
-                interface="asgi3",
-                log_config=None,
-                log_level="error",
-                access_log=False,
-                proxy_headers=False,
-                server_header=False,
-                timeout_keep_alive=KEEP_ALIVE,
-                timeout_graceful_shutdown=timeout_graceful_shutdown,
-            )
-        )
-        server.run([listener])
+        Server(settings(service, timeout_graceful_shutdown)).run([listener])
         print(f"stopped after {sum(service.measures.requests.values())} requests", flush=True)
+
+
+def settings(service: Service, timeout_graceful_shutdown: int) -> uvicorn.Config:
+    """uvicorn's settings for a service."""
+    return uvicorn.Config(
+        service,
+        http=Connection,
+        ws="none",
+        loop="asyncio",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        log_level="error",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE,
+        timeout_graceful_shutdown=timeout_graceful_shutdown,
+    )
 
 
 class Server(uvicorn.Server):
     """uvicorn's server, which returns after a signal to stop, instead of dying of it."""
 
     async def shutdown(self, sockets: Any = None) -> None:
-        service: Any = self.config.loaded_app
+        service: Any = self.config.app
         service.is_stopping = True
         print("stopping: what was accepted is answered", flush=True)
         await super().shutdown(sockets)
