@@ -16,9 +16,10 @@ def with_vectors(products: Kernel, dot: Callable | None = None) -> Kernel:
     """
 
     def forward(xp, a, b):
-        if type(a) is float or type(b) is float or not a.ndim or not b.ndim:
+        m, n = getattr(a, "ndim", 0), getattr(b, "ndim", 0)
+        if not m or not n:
             raise ValueError("a number has no axes")
-        row, column = a.ndim == 1, b.ndim == 1
+        row, column = m == 1, n == 1
         if row and column and dot is not None:
             return dot(a, b), (None, a, b)
         if not row and not column:
