@@ -194,6 +194,9 @@ def fake_quantize(x: Any, scale: Any = None) -> Any:
     Args:
         scale: a number, from which what lies beyond the last level has no gradient; None for the largest magnitude of
             each vector along the last axis, over 127.
+
+    Raises:
+        ValueError: the scale is not a number.
     """
     array = as_array(x)
     xp = backend.of(array).xp
@@ -202,6 +205,8 @@ def fake_quantize(x: Any, scale: Any = None) -> Any:
         levels = xp.where(levels == 0, np.float32(1), levels)
     else:
         levels = xp.asarray(as_array(scale), dtype=np.float32)
+        if levels.size != 1:
+            raise ValueError(f"fake_quantize: scale is one number, or None, but this has the shape {levels.shape}")
         x = ops.where(xp.abs(array) <= 127 * levels, x, x.detach()) if isinstance(x, Tensor) else x
     value = (xp.clip(xp.rint(array / levels), -127, 127) * levels).astype(array.dtype)
     return straight_through(x, value) if isinstance(x, Tensor) else value
