@@ -160,6 +160,7 @@ def test_normalisation_by_the_root_mean_square(shape, on_cores):
         (lambda x, w: F.rms_norm(x, shape[-1], w, 1e-3), x, weight),
         (lambda x, w: F.rms_norm(x, shape[-1], w), np.moveaxis(x, -1, 0).copy().T, weight[::-1]),
         (lambda x: F.rms_norm(x, shape[1:], eps=1e-6), x),
+        (lambda x: F.rms_norm(x, shape[-1], weight.astype(x.dtype)), x),
     ):
         for ours, meant in with_and_without(call, *operands_):
             np.testing.assert_allclose(ours, meant, rtol=1e-5, atol=1e-6 * max(1, np.abs(meant).max()))

@@ -194,13 +194,14 @@ def rms_norm(x, weight, eps, y, inverse):
 
 @loop
 def rms_norm_back(g, x, weight, inverse, gx, gw):
-    """As `layer_norm_back`, without the means: gx = inverse (scaled - unit · mean(scaled · unit))."""
+    """gx = inverse (scaled - unit · mean(scaled · unit)), as in `layer_norm_back`; `gw`, if wanted, is added to."""
     n = x.shape[1]
     for r in range(x.shape[0]):
         i, total = inverse[r], f4(0)
         for j in range(n):
             u = x[r, j] * i
-            gw[j] += g[r, j] * u
+            if gw is not None:
+                gw[j] += g[r, j] * u
             total += (g[r, j] if weight is None else g[r, j] * weight[j]) * u
         total /= f4(n)
         for j in range(n):
@@ -296,12 +297,12 @@ def rms_norm_backward(xp, g, saved, wanted, eps):
     gx = np.empty(x.shape, x.dtype)
 
     def work(g, x, gx, inverse):
-        of_weight = np.zeros(x.shape[1], np.float32)
-        rms_norm_back(g, x, weight, inverse, gx, of_weight)
-        return of_weight
+        gw = np.zeros(x.shape[1], np.float32) if wanted[1] else None
+        rms_norm_back(g, x, weight, inverse, gx, gw)
+        return gw
 
-    gw = sum(by_core(work, *rows(g, x, gx), inverse))
-    return gx if wanted[0] else None, gw if wanted[1] else None
+    totals = by_core(work, *rows(g, x, gx), inverse)
+    return gx if wanted[0] else None, sum(totals) if wanted[1] else None
 
 
 def dropout_forward(xp, x, keep, p):
