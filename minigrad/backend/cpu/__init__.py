@@ -12,7 +12,7 @@ import numpy
 
 from .. import shared
 from ..record import Backend
-from . import arithmetic, attention, cores, half, index, layers, loops, losses, memory, optimizers, products
+from . import arithmetic, attention, cores, half, index, layers, loops, memory, optimizers, products
 
 
 def keep_freed_memory() -> None:
@@ -31,14 +31,7 @@ def keep_freed_memory() -> None:
 if os.environ.get("MINIGRAD_KEEP_PROCESS") != "1":
     keep_freed_memory()
 table = (
-    shared.table
-    | products.table
-    | layers.table
-    | attention.table
-    | losses.table
-    | index.table
-    | optimizers.table
-    | arithmetic.table
+    shared.table | products.table | layers.table | attention.table | index.table | optimizers.table | arithmetic.table
 )
 table |= loops.instead_of(table)
 host = Backend(

@@ -100,8 +100,3 @@ def cuts(count: int, size: int) -> list[slice]:
     pieces = -(-size // MAX_PIECE) if size >= MIN_SHARED else 1
     step = max(1, -(-count // (pieces + -pieces % CORES if size >= MIN_SHARED else 1)))
     return [slice(i, i + step) for i in range(0, count, step)]
-
-
-def each_piece(work: Callable, *arrays: np.ndarray) -> list:
-    """[work(a[i:j], b[i:j], …) for each slice i:j]: arrays divided along their first axis, by the first one's size."""
-    return share(lambda part: work(*(array[part] for array in arrays)), cuts(len(arrays[0]), arrays[0].size))
