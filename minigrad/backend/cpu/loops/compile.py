@@ -21,11 +21,15 @@ from numba.np.numpy_support import carray
 
 from ..blas import PLAIN, ROW_MAJOR, TRANSPOSED
 
-intrinsic: Any = extending.intrinsic  # a function for loops, which do not pass the `context`
 MAX_SILENCE = 1.0  # seconds of compiling after which a message is printed
 f4, i4 = np.float32, np.int32
 i8 = np.int64  # for scalar arguments: literals and addresses from NumPy have types of their own, and recompile a loop
 u8 = np.uint64  # the type of indices: signed ones may count from the end of an axis, which prevents vectorisation
+
+
+def intrinsic(function: Callable) -> Any:
+    """Make a function of LLVM's for loops, which do not pass the `context`."""
+    return extending.intrinsic(function)
 
 
 def compiled(function: Callable, relaxed: set[str], **more: Any) -> Callable:
