@@ -85,6 +85,47 @@ def batch_norm_back(g, x, weight, moments, gx, gw, gb, lo, hi):
 
 
 @loop
+def of_columns(x, weight, bias, eps, y, moments, lo, hi):
+    """`batch_norm` of x (n, C), in which the channels of an example are adjacent; so all are summed up at a time."""
+    n, first, left, square = x.shape[0], np.zeros(x.shape[1]), np.zeros(x.shape[1]), np.zeros(x.shape[1])
+    mean, rest, variance, inverse = moments[0], moments[1], moments[2], moments[3]
+    for r in range(n):
+        for c in range(u8(lo), u8(hi)):
+            first[c] += x[r, c]
+    for c in range(u8(lo), u8(hi)):
+        mean[c] = f4(first[c] / n)
+    for r in range(n):
+        for c in range(u8(lo), u8(hi)):
+            d = x[r, c] - mean[c]
+            left[c] += d
+            square[c] += d * d
+    for c in range(u8(lo), u8(hi)):
+        rest[c] = f4(left[c] / n)
+        exact = square[c] / n - np.float64(rest[c]) * np.float64(rest[c])
+        variance[c], inverse[c] = f4(exact), f4(1 / np.sqrt(exact + eps))
+    for r in range(n):
+        for c in range(u8(lo), u8(hi)):
+            y[r, c] = less(x[r, c], mean[c], rest[c]) * (weight[c] * inverse[c]) + bias[c]
+
+
+@loop
+def of_columns_back(g, x, weight, moments, gx, gw, gb, lo, hi):
+    """`batch_norm_back` of x (n, C)."""
+    n, alone, both = x.shape[0], np.zeros(x.shape[1]), np.zeros(x.shape[1])
+    mean, rest, inverse = moments[0], moments[1], moments[3]
+    for r in range(n):
+        for c in range(u8(lo), u8(hi)):
+            alone[c] += g[r, c]
+            both[c] += g[r, c] * less(x[r, c], mean[c], rest[c])
+    for c in range(u8(lo), u8(hi)):
+        gw[c], gb[c] = f4(both[c] * inverse[c]), f4(alone[c])
+    for r in range(n):
+        for c in range(u8(lo), u8(hi)):
+            unit = less(x[r, c], mean[c], rest[c]) * inverse[c]
+            gx[r, c] = weight[c] * inverse[c] * (g[r, c] - gb[c] / f4(n) - unit * (gw[c] / f4(n)))
+
+
+@loop
 def per_channel(x, weight, bias, y, lo, hi):
     for c in range(lo, hi):
         shift_and_scale(x, c, f4(0), f4(0), weight[c], bias[c], y)
@@ -107,13 +148,8 @@ def by_channel(work, x, *arguments):
 
 
 def planes(x):
-    """x (n, C, …) as (n, C, positions); a matrix (n, C) as (1, C, n), so that a channel has several positions."""
-    return in_order(x).reshape(*x.shape[:2], math.prod(x.shape[2:])) if x.ndim > 2 else in_order(x.T)[None]
-
-
-def unplaned(rows, x):
-    """The inverse of `planes`: an array of the shape of x."""
-    return rows.reshape(x.shape) if x.ndim > 2 else np.ascontiguousarray(rows[0].T)
+    """x (n, C, …) as (n, C, positions), and a matrix (n, C) as it is."""
+    return in_order(x).reshape(*x.shape[:2], *(math.prod(x.shape[2:]),) * (x.ndim > 2))
 
 
 def vector(given, x, instead):
@@ -124,14 +160,16 @@ def vector(given, x, instead):
 def batch_norm_forward(xp, x, weight, bias, statistics, eps):
     rows = planes(x)
     y, moments = np.empty_like(rows), np.empty((4, x.shape[1]), np.float32)
-    by_channel(batch_norm, rows, vector(weight, x, 1), vector(bias, x, 0), eps, y, moments)
+    by_channel(
+        batch_norm if x.ndim > 2 else of_columns, rows, vector(weight, x, 1), vector(bias, x, 0), eps, y, moments
+    )
     statistics[...] = moments[0] + moments[1], moments[2]
-    return unplaned(y, x), (x, weight, moments)
+    return y.reshape(x.shape), (x, weight, moments)
 
 
 def batch_norm_backward(xp, g, saved, wanted, statistics, eps):
     x, weight, moments = saved
-    return back(batch_norm_back, g, x, vector(weight, x, 1), wanted, moments)
+    return back(batch_norm_back if x.ndim > 2 else of_columns_back, g, x, vector(weight, x, 1), wanted, moments)
 
 
 def per_channel_forward(xp, x, weight, bias):
@@ -150,7 +188,7 @@ def back(work, g, x, weight, wanted, *more):
     rows, given = planes(x), planes(g)
     gx, gw, gb = np.empty_like(rows), *np.empty((2, x.shape[1]), np.float32)
     by_channel(work, given, rows, weight, *more, gx, gw, gb)
-    return tuple(a if want else None for a, want in zip((unplaned(gx, x), gw, gb), wanted))
+    return tuple(a if want else None for a, want in zip((gx.reshape(x.shape), gw, gb), wanted))
 
 
 table = {
