@@ -119,7 +119,7 @@ def by_package(probe: LinearProbe, examples: Sequence[Example]) -> tuple[float, 
     return float(same.any(1).mean()), float(same.mean())
 
 
-def sentences(seeds: Sequence[int] = SEEDS[:1], steps: int = 40, source: Path | None = None) -> str:
+def sentences(seeds: Sequence[int] = SEEDS[:1], steps: int = 20, source: Path | None = None) -> str:
     """SimCSE on docstrings without their packages: are those of the same package nearer to each other?"""
     examples = stdlib_docstrings()
     order = np.random.default_rng(0).permutation(len(examples))
@@ -194,7 +194,7 @@ def classifier_of(directory: Path, train: Sequence[Example], more: Sequence[str]
     return TextClassifier(model, tokenizer)
 
 
-def unlabelled(seeds: Sequence[int] = SEEDS, epochs: int = 8, source: Path | None = None) -> str:
+def unlabelled(seeds: Sequence[int] = SEEDS, epochs: int = 5, source: Path | None = None) -> str:
     """Eight labels for each class, and the other texts of the pool without theirs."""
     pool, test = texts()
     probe = Probe(source or minilm(), [example.text for example in [*pool, *test]])
@@ -258,7 +258,7 @@ def halves(labels: np.ndarray, seed: int, shots: int) -> tuple[np.ndarray, np.nd
     return np.concatenate([rest[labels[rest] == digit][:shots] for digit in range(10)]), test
 
 
-def mixup(seeds: Sequence[int] = SEEDS, steps: int = 300) -> str:
+def mixup(seeds: Sequence[int] = SEEDS, steps: int = 200) -> str:
     """A small ResNet on eight digits of each kind, each mixed with another or not."""
     x, labels = digits()
     config = {"num_channels": 1, "embedding_size": 16, "hidden_sizes": [16, 16, 32, 32], "depths": [1, 1, 1, 1]}

@@ -13,6 +13,7 @@ from benchmarks import __main__ as command
 from benchmarks import (
     bert_base,
     cnn,
+    few_labels,
     first_step,
     generation,
     gpt,
@@ -501,3 +502,13 @@ def test_shots_are_drawn_in_order_and_masked_words_are_marked(tmp_path):
     assert 0.25 < len(places[0]) / ids.size < 0.35 and 0.75 < (masked[places] == tokenizer.mask_token_id).mean() < 0.85
     assert not np.isin(ids[places], tokenizer.all_special_ids).any()
     assert shots.cell([]) == "–" and shots.cell([0.5]) == "0.500" and shots.cell([0.4, 0.6]) == "0.500 ± 0.141"
+
+
+def test_few_labels_draws_what_is_labelled_apart_from_the_test():
+    pytest.importorskip("sklearn")
+    _, labels = few_labels.digits()
+    (first, test), (second, again) = (few_labels.halves(labels, seed, 8) for seed in (0, 1))
+    assert (test == again).all() and len(test) == 360 and set(first) != set(second)
+    assert not set(first) & set(test) and [(labels[first] == digit).sum() for digit in range(10)] == [8] * 10
+    told = few_labels.mixup(seeds=[0, 1], steps=1)
+    assert told.count("±") == 3 and "| mixup, alpha 1 |" in told

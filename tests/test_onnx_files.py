@@ -129,6 +129,13 @@ def test_a_difference_is_found(path):
     assert not any(row.ok for row in mg.onnx.compared(model, path))
 
 
+def test_nan_is_a_difference(path):
+    model = tiny()
+    mg.onnx.export(model, path)
+    model.pooler.dense.bias.copy_(np.nan)
+    assert not any(row.ok for row in mg.onnx.compared(model, path))
+
+
 def test_the_command_needs_both_or_neither(tmp_path, capsys):
     assert cli.main(["export", str(tmp_path)]) == 2
     assert "minigrad export DIR --onnx FILE" in capsys.readouterr().err

@@ -5,6 +5,7 @@ tests/parity.
 import numpy as np
 import pytest
 
+from minigrad.data import MaskedPatches
 from minigrad.pretrained import (
     AutoModel,
     AutoModelForImageClassification,
@@ -13,6 +14,7 @@ from minigrad.pretrained import (
     ViTForMaskedImageModeling,
     ViTModel,
 )
+from minigrad.train import Trainer, TrainingArguments, verify_resume
 
 SIZES = {
     "hidden_size": 8,
@@ -142,3 +144,31 @@ def test_what_a_painter_refuses():
         painter()(PICTURES, MASKED[:, :8])
     with pytest.raises(ValueError, match="use_mask_token=True"):
         ViTModel(ViTConfig(**SIZES), rng=0)(PICTURES, MASKED)
+
+
+def test_patches_are_masked_anew_in_each_epoch():
+    items = [{"pixel_values": picture, "label": 1} for picture in PICTURES]
+    dataset = MaskedPatches(items, 9, 0.5, seed=3)
+    drawn = [dataset.at_epoch(epoch)[i]["bool_masked_pos"] for epoch in range(2) for i in range(2)]
+    assert [mask.sum() for mask in drawn] == [4] * 4 and len({mask.tobytes() for mask in drawn}) == 4
+    assert dataset[0].keys() == {"pixel_values", "bool_masked_pos"}
+    assert (MaskedPatches(items, 9, 0.5, seed=3).at_epoch(1)[1]["bool_masked_pos"] == drawn[3]).all()
+    for ratio in (0, 0.01, 1):
+        with pytest.raises(ValueError, match="a part that leaves one"):
+            MaskedPatches(items, 9, ratio)
+
+
+@pytest.mark.slow
+def test_painting_is_learnt_and_resumes_exactly(tmp_path):
+    rng = np.random.default_rng(0)
+    plain = [{"pixel_values": np.full((3, 12, 12), sign, np.float32)} for sign in rng.choice([-1, 1], 32)]
+
+    def make(output, **options):
+        args = TrainingArguments(output, learning_rate=1e-2, disable_tqdm=True, logging_steps=1, **options)
+        return Trainer(painter(), args, MaskedPatches(plain, 9))
+
+    trainer = make(str(tmp_path), num_train_epochs=15, save_strategy="no")
+    trainer.train()
+    found = [record["loss"] for record in trainer.history if "loss" in record]
+    assert np.mean(found[-4:]) < 0.5 * np.mean(found[:4])
+    assert verify_resume(make, 3) == []

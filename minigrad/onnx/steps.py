@@ -39,13 +39,13 @@ class Recording:
         self.inputs, self.steps = inputs, dict[str, Step]()
         self.known: dict[int, tuple[ref, Value]] = {}
 
-    def run(self, function: Callable, **options: Any) -> Any:
-        """function(**inputs, **options), off the tape and without fused kernels, every op of it recorded."""
+    def run(self, function: Callable) -> Any:
+        """function(**inputs), off the tape and without fused kernels, every op of it recorded."""
         given = {name: x if x.dtype.kind in "iu" else Tensor(x) for name, x in self.inputs.items()}
         for name, x in given.items():
             self._know(x.data if isinstance(x, Tensor) else x, name)
         with record(Mode(on=False, kernels=False, note=self._note)):
-            return function(**given, **options)
+            return function(**given)
 
     def seen(self, x: Any) -> Any:
         """x with Values in place of the arrays that are known."""
