@@ -1,5 +1,6 @@
 """A service as its users meet it: in a process of its own, over sockets, with signals, and in a browser."""
 
+import asyncio
 import json
 import re
 import signal
@@ -19,9 +20,18 @@ import browser  # noqa: E402
 import fuzz_requests  # noqa: E402
 import serving  # noqa: E402
 import tiny_bert  # noqa: E402
+import tiny_prompts  # noqa: E402
 from fuzz_requests import rounded  # noqa: E402
 
 from minigrad import cli  # noqa: E402
+from minigrad.pretrained import (  # noqa: E402
+    BertConfig,
+    BertForQuestionAnswering,
+    BertForSequenceClassification,
+    BertForTokenClassification,
+)
+from minigrad.serve.app import Service  # noqa: E402
+from minigrad.serve.server import Server, listening, settings  # noqa: E402
 from minigrad.train import pipeline  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
@@ -94,15 +104,13 @@ def test_thousands_of_malformed_requests_in_small(port):
     assert {"200", "400", "408", "413", "415", "422", "closed"} <= statuses and found.counts["right 200"] == 30
 
 
-def test_the_fuzz_notices_a_service_that_fails(monkeypatch):
+def test_the_fuzz_notices_a_service_that_fails():
     found = fuzz_requests.Fuzz(0, 0)
 
     async def sent(pieces):
         return 500, b"no"
 
     found.sent = sent
-    import asyncio
-
     asyncio.run(found.request(0))
     asyncio.run(found.request(1))
     assert len(found.wrong) == 2 and "500" in found.wrong[0]
@@ -111,7 +119,7 @@ def test_the_fuzz_notices_a_service_that_fails(monkeypatch):
 def test_what_was_accepted_is_answered_before_the_end(model):
     """SIGTERM under load: each request that was sent is answered with 200, or its connection was refused."""
     with serving.served(model, "--timeout-graceful-shutdown", "5") as (port, process):
-        results, stopped = [], threading.Event()
+        results = []
 
         def client(text):
             connection = serving.http.client.HTTPConnection("127.0.0.1", port, timeout=20)
@@ -136,7 +144,6 @@ def test_what_was_accepted_is_answered_before_the_end(model):
             time.sleep(0.01)
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
-        stopped.set()
         for thread in threads:
             thread.join()
         assert set(results) == {(200, 8)}
@@ -171,7 +178,7 @@ def test_two_services_on_one_port(model, port):
 
 
 def test_a_model_that_is_not_there_is_damaged_or_went_wrong(model, tmp_path):
-    assert "there is no directory" in failing(tmp_path / "nowhere") or "nowhere" in failing(tmp_path / "nowhere")
+    assert "nowhere" in failing(tmp_path / "nowhere")
     for name in ("model.safetensors", "config.json", "vocab.txt"):
         copy = tmp_path / name.replace(".", "_")
         copy.mkdir()
@@ -181,8 +188,6 @@ def test_a_model_that_is_not_there_is_damaged_or_went_wrong(model, tmp_path):
         if name == "vocab.txt":
             (copy / name).unlink()
         assert copy.name in failing(copy, "--port", "0")
-    from minigrad.pretrained import BertForSequenceClassification
-
     nan = BertForSequenceClassification.from_pretrained(model)
     nan.classifier.bias.data[0] = float("nan")
     nan.save_pretrained(tmp_path / "nan")
@@ -239,10 +244,6 @@ def test_the_page_in_a_browser_by_keyboard_alone(port, width, dark):
 @pytest.fixture(scope="module")
 def tasks(tmp_path_factory):
     """A pipeline of each other task, what to type, and a part of what the page then says."""
-    import tiny_prompts
-
-    from minigrad.pretrained import BertConfig, BertForQuestionAnswering, BertForTokenClassification
-
     bert, tokenizer = tiny_prompts.bert(tmp_path_factory.mktemp("bert"))
     gpt2 = tiny_prompts.gpt2(tmp_path_factory.mktemp("gpt2"))
     sizes = dict(vocab_size=25, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8)
@@ -269,9 +270,6 @@ def tasks(tmp_path_factory):
 
 
 def test_the_page_of_every_other_task(tasks):
-    from minigrad.serve.app import Service
-    from minigrad.serve.server import Server, listening, settings
-
     with browser.Browser() as opened:
         for name, (pipe, text, told) in tasks.items():
             listener = listening("127.0.0.1", 0)

@@ -16,6 +16,14 @@ import serving  # noqa: E402
 import tiny_bert  # noqa: E402
 import tiny_prompts  # noqa: E402
 
+from minigrad.pretrained import (  # noqa: E402
+    AutoImageProcessor,
+    BertConfig,
+    BertForQuestionAnswering,
+    BertForTokenClassification,
+    ResNetConfig,
+    ResNetForImageClassification,
+)
 from minigrad.serve.app import HUNG_UP, Service  # noqa: E402
 from minigrad.serve.limits import Limits  # noqa: E402
 from minigrad.train import pipeline  # noqa: E402
@@ -264,8 +272,6 @@ def test_masks_questions_entities_and_pictures(tmp_path):
     assert posted(service, question) == (200, fill(question["inputs"], top_k=2))
     status, told = posted(service, {"inputs": "the oven"})
     assert status == 422 and "has no [MASK]" in told["error"]
-    from minigrad.pretrained import BertConfig, BertForQuestionAnswering, BertForTokenClassification
-
     sizes = dict(vocab_size=25, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8)
     tags = BertConfig(**sizes, id2label={0: "O", 1: "B-X", 2: "I-X"}, initializer_range=0.5)
     for name, made, inputs in (
@@ -283,8 +289,6 @@ def test_masks_questions_entities_and_pictures(tmp_path):
 
 def test_pictures_are_sent_in_base64_and_names_of_files_are_not_read(tmp_path):
     Image = pytest.importorskip("PIL.Image")
-    from minigrad.pretrained import AutoImageProcessor, ResNetConfig, ResNetForImageClassification
-
     sizes = {"embedding_size": 4, "hidden_sizes": [4, 4, 4, 8], "depths": [1, 1, 1, 1], "layer_type": "basic"}
     config = ResNetConfig(**sizes, id2label={0: "a", 1: "b"})
     model = ResNetForImageClassification(config, rng=0).eval()

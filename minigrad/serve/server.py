@@ -50,7 +50,7 @@ def run(
             limits = {"max_body_bytes": MAX_PICTURE_BODY} | limits
         prepare(pipe, model)
         hosts = LOCAL if listener.getsockname()[0] in ("127.0.0.1", "::1") else None
-        service = Service(pipe, Path(model).name, Limits(**limits), batch_size, hosts)
+        service = Service(pipe, Path(model).resolve().name, Limits(**limits), batch_size, hosts)
         address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}/"
         print(f"{pipe.task.name} with {model}: {address} (Ctrl-C stops it)", flush=True)
         Server(settings(service, timeout_graceful_shutdown)).run([listener])

@@ -90,7 +90,7 @@ class QuestionAnswering(TextTask):
         return [question_of(f"question {i}", row, labelled=False) for i, row in enumerate(rows, 1)]
 
     def sample(self) -> dict[str, str]:
-        return {"question": "Where is the key?", "context": "The key is under the mat."}
+        return {"question": "Where is it?", "context": "It is under the mat."}
 
     def key(self, example: Question) -> str:
         return example.context
