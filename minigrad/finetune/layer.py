@@ -22,7 +22,7 @@ def joined(first: type, second: type) -> type:
     name = second.__name__ if first.__name__.endswith(second.__name__) else first.__name__ + second.__name__
 
     def reduced(self: Any) -> tuple:
-        """Copies and pickles name both classes, since nobody can import this one."""
+        """Copies and pickles refer to both classes, since this one cannot be imported."""
         return _instance, (first, second), self.__getstate__()
 
     return type(name, (first, second), {"__doc__": first.__doc__, "__reduce__": reduced})
@@ -33,16 +33,16 @@ def _instance(first: type, second: type) -> Any:
 
 
 class Mark:
-    """A weight as it is now, to tell later whether it was written into; copies and pickles of the weight tell the same.
+    """The state of a weight, to determine later whether it was replaced or written to, also in copies and pickles.
 
-    Without `is_kept` it counts as written into.
+    With is_unchanged=False the weight counts as written to from the start.
     """
 
-    def __init__(self, t: Tensor, is_kept: bool = True):
-        self.t, self.array, self.version = t, t.data, t.version if is_kept else -1
+    def __init__(self, t: Tensor, is_unchanged: bool = True):
+        self.t, self.array, self.version = t, t.data, t.version if is_unchanged else -1
 
     def is_of(self, t: Tensor) -> bool:
-        """Whether this is the weight, with the numbers that it had."""
+        """Whether t is this weight, and was not written to since."""
         return self.t is t and self.array is t.data and self.version == t.version
 
     def __reduce__(self) -> tuple:

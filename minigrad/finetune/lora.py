@@ -285,9 +285,9 @@ class LoRALinear(LoRALayer, Linear):
         return lora_linear(x, self.weight, self.bias, *self.factors(name), self.scaling[name])
 
     def alone(self, x: Any) -> str | None:
-        """The adapter that acts, if that is a plain one and the only one, and nobody asks for the single products.
+        """The active adapter, if it is the only one, without dropout, DoRA, a bias, hooks and mixed dtypes; else None.
 
-        (Autocast does, since it casts them.)
+        Under autocast, which casts the products one by one, it is None too.
         """
         if len(self.acting) != 1 or self.plain is not Linear or not isinstance(recording(), bool):
             return None

@@ -35,8 +35,8 @@ def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Any:
 def lora_linear(x, weight, bias, a, b, /, scale):
     """x (W + scale · B A)ᵀ + bias, with W (out, in), A (r, in) and B (out, r) (LoRA, Hu et al. 2021, eq. 3).
 
-    A kernel multiplies x with the sum, which costs no more than W alone, and never computes the gradient of W for those
-    of A and B.
+    The kernel multiplies x by the sum, which takes no longer than by W alone; the gradients of A and B are computed
+    without that of W.
     """
     return ops.linear(x, weight, bias) + ops.linear(ops.linear(x, a) * scale, b)
 

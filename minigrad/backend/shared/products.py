@@ -68,9 +68,9 @@ def linear_needed(saved, wanted):
 
 
 def with_lora(linear: Kernel, multiply: Callable) -> Kernel:
-    """The linear layer of W + scale · B A; `multiply` is the product of two matrices.
+    """The kernel of a linear layer with the weight W + scale · B A; `multiply` multiplies two matrices.
 
-    The sum is not kept but computed again on the way back: W is small beside x.
+    The backward pass computes the sum again instead of keeping it: W is small compared with x.
     """
 
     def changed(weight, a, b, scale):
@@ -86,7 +86,7 @@ def with_lora(linear: Kernel, multiply: Callable) -> Kernel:
     def backward(xp, g, saved, wanted, scale):
         x, weight, a, b = saved
         gradients = linear.backward(xp, g, (x.shape, x, changed(weight, a, b, scale)), wanted[:3])
-        rows, g = as_matrix(xp, x), as_matrix(xp, g)  # (the matrix of r rows comes first: so BLAS is thrice as fast)
+        rows, g = as_matrix(xp, x), as_matrix(xp, g)  # (thin matrices on the left: BLAS is three times as fast)
         ga = multiply(multiply(b.T, g.T) * scale, rows) if wanted[3] else None
         gb = xp.ascontiguousarray(multiply(multiply(a, rows.T) * scale, g).T) if wanted[4] else None
         return *gradients, ga, gb
