@@ -7,6 +7,8 @@ perplexities are of.  What it prints are the tables of `minigrad quantize --laye
 """
 
 import sysconfig
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from pydoc_data.topics import topics
 
@@ -17,17 +19,18 @@ from minigrad.pretrained.text.training import train_tokenizer
 from minigrad.train import finetune
 
 
-def texts() -> list[str]:
-    """The topics, and docstrings of the standard library, in a fixed order."""
-    found = read_docstrings(Path(sysconfig.get_path("stdlib")))
-    return [*dict(sorted(topics.items())).values(), *(text for name in sorted(found) for text in found[name])]
+def texts() -> Iterator[str]:
+    """The topics, and then the docstrings of the standard library, in a fixed order."""
+    yield from dict(sorted(topics.items())).values()
+    for _, some in sorted(read_docstrings(Path(sysconfig.get_path("stdlib"))).items()):
+        yield from some
 
 
 def main(
-    width: int = 192, layers: int = 4, words: int = 4000, epochs: int = 3, count: int | None = None, length: int = 128
+    width: int = 192, layers: int = 3, words: int = 3000, epochs: int = 2, count: int | None = None, length: int = 128
 ) -> dict[str, float]:
     """Train and quantise; returns the perplexities by the kind of weights."""
-    every = texts()[:count]
+    every = list(islice(texts(), count))
     Path("outputs").mkdir(exist_ok=True)
     for name, some in (("train", [t for i, t in enumerate(every) if i % 10]), ("test", every[::10])):
         Path("outputs", f"{name}.txt").write_text("\n".join(some) + "\n", encoding="utf-8")

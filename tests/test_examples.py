@@ -120,3 +120,13 @@ def test_a_model_that_is_not_there_is_an_error_of_one_line(name, tmp_path):
     if "sklearn" in done.stderr:
         pytest.skip("this example needs scikit-learn")
     assert done.returncode == 2 and "Traceback" not in done.stderr and "nowhere" in done.stderr, done.stderr
+
+
+@pytest.mark.slow
+def test_quantized_gpt(example):
+    pytest.importorskip("tokenizers")
+    found = example("quantized_gpt").main(width=64, layers=1, words=400, epochs=1, count=20, length=32)
+    assert list(found) == ["float32", "int8", "int4"]
+    assert found["int8"] == pytest.approx(found["float32"], rel=0.005)
+    assert found["int4"] == pytest.approx(found["float32"], rel=0.04)
+    assert Path("outputs/int4/quantization.txt").read_text().count("transformer.h.0") == 4
