@@ -93,6 +93,6 @@ def run(rounds: int = 5, bert: tuple[int, int] = (8, 128), **sizes: int) -> list
         works = [partial(reading, kind=kind) for kind in (FLOATS, "int8")]
         with sides(*(partial(by_processor, work) for work in works), given=(directory, *bert)) as started:
             taken = in_turns(*(partial(seconds, side) for side in started), rounds=rounds)
-            whole, quarter = (side.before for side in started)
+            whole, quarter = (side.peak for side in started)
     name = f"BERT-base forward in int8, {bert[0]} × {bert[1]} tokens"
     return [*rows, Row(name, taken[1], taken[0], round(1 / BERT_SPEED, 3), FLOATS, memory=(quarter, whole))]
