@@ -9,18 +9,16 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import math
 import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import cycle
 from pathlib import Path
-from statistics import quantiles
+from statistics import fmean, quantiles
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -36,31 +34,38 @@ class Load:
     seconds: list[float] = field(default_factory=list)  # of each request
     errors: list[str] = field(default_factory=list)
     largest: float = 0.0  # difference of a score
-    took: float = 0.0  # seconds until the service was told to stop
-    counted: int = 0  # requests by then
+    took: float = 0.0  # seconds of load
+    counted: int = 0  # requests in these seconds
+    late: int = 0  # requests answered after the service was told to stop
     told: float = 0.0  # when that was
     stopping: float = 0.0  # seconds from then to its end
 
 
 async def load(
-    port: int, path: str, expected: list[tuple[str, list]], clients: int, seconds: float, stop: Callable[[], Any]
-) -> Load:
-    """So many clients at once, for so many seconds; then `stop` is called, and they go on until they are refused."""
-    found, turns, start = Load(), cycle(expected), time.perf_counter()
+    found: Load, port: int, path: str, expected: list[tuple[str, list]], clients: int, seconds: float, stop: Any = None
+) -> None:
+    """So many clients at once, for so many seconds; if there is a `stop`, it is called then, and they go on until they
+    are refused.
+    """
+    turns, first, start, is_over = cycle(expected), len(found.seconds), time.perf_counter(), False
 
     def end() -> None:
-        found.told, found.counted = time.perf_counter(), len(found.seconds)
-        found.took = found.told - start
-        stop()
+        nonlocal is_over
+        found.told, is_over = time.perf_counter(), stop is None
+        found.took += found.told - start
+        found.counted += len(found.seconds) - first
+        found.late = -len(found.seconds)
+        if stop is not None:
+            stop()
 
     async def client() -> None:
-        while True:
+        while not is_over:
             try:
                 reader, writer = await asyncio.open_connection("127.0.0.1", port)
             except ConnectionRefusedError:
                 return
             is_open = True
-            while is_open:
+            while is_open and not is_over:
                 text, wanted = next(turns)
                 body = json.dumps({"inputs": text, "parameters": {"top_k": len(wanted)}}).encode()
                 head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -77,7 +82,7 @@ async def load(
 
     asyncio.get_running_loop().call_later(seconds, end)
     await asyncio.gather(*(client() for _ in range(clients)))
-    return found
+    found.late += len(found.seconds)
 
 
 async def answered(reader: asyncio.StreamReader) -> tuple[int, bool, Any]:
@@ -111,53 +116,47 @@ def trained(directory: Path) -> Path:
     return directory
 
 
-def predicted(model: Path, file: Path) -> tuple[list[tuple[str, list]], float]:
-    """Each text of a file with its answer by `predict`, and how many it answers in a second, loading left out."""
+def run(model: Path, clients: int, seconds: float, texts: int, rounds: int) -> tuple[list[tuple[str, str]], Load]:
+    """The rows of the table, and what the clients have seen; `predict` and the clients take turns."""
+    from minigrad.data import stdlib_docstrings
     from minigrad.train import pipeline
 
-    pipe = pipeline(None, model)
-    examples = pipe.task.read(file, labelled=False)
-    pipe.answers(examples[:64], top_k=None)
-    start = time.perf_counter()
-    answers = pipe.answers(examples, top_k=None)
-    rate = len(examples) / (time.perf_counter() - start)
-    return [(example.text, answer) for example, answer in zip(examples, answers, strict=True)], rate
-
-
-def run(model: Path, clients: int, seconds: float, texts: int) -> tuple[list[tuple[str, str]], Load]:
-    """The rows of the table, and what the clients have seen."""
-    from minigrad.data import stdlib_docstrings
-
+    pipe, seen, rates = pipeline(None, model), Load(), []
     with TemporaryDirectory() as folder:
         file = Path(folder, "texts.jsonl")
         lines = [json.dumps({"text": example.text}) for example in stdlib_docstrings()[:: max(1, 3000 // texts)]]
         file.write_text("\n".join(lines[:texts]), "utf-8")
-        expected, before = predicted(model, file)
-        command = [sys.executable, "-m", "minigrad", "serve", str(model), "--port", "0"]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        try:
-            assert process.stdout is not None
-            found = re.search(r"http://\S+:(\d+)/", process.stdout.readline())
-            assert found, "the service did not begin"
-            stop, port = partial(process.send_signal, signal.SIGTERM), int(found[1])
-            seen = asyncio.run(load(port, "/text-classification", expected, clients, seconds, stop))
-            status = process.wait(30)
-            seen.stopping = time.perf_counter() - seen.told
-        finally:
-            process.kill()
-        _, after = predicted(model, file)
-    rate, rates, cuts = seen.counted / seen.took, (before, after), quantiles(seen.seconds, n=100)
+        examples = pipe.task.read(file, labelled=False)
+    answers = pipe.answers(examples, top_k=None)
+    expected = [(example.text, answer) for example, answer in zip(examples, answers, strict=True)]
+    command = [sys.executable, "-m", "minigrad", "serve", str(model), "--port", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        found = re.search(r"http://\S+:(\d+)/", process.stdout.readline())
+        assert found, "the service did not begin"
+        for i in range(rounds):
+            start = time.perf_counter()
+            pipe.answers(examples, top_k=None)
+            rates.append(len(examples) / (time.perf_counter() - start))
+            stop = partial(process.send_signal, signal.SIGTERM) if i == rounds - 1 else None
+            asyncio.run(load(seen, int(found[1]), "/text-classification", expected, clients, seconds / rounds, stop))
+        status = process.wait(30)
+        seen.stopping = time.perf_counter() - seen.told
+    finally:
+        process.kill()
+    rate, cuts = seen.counted / seen.took, quantiles(seen.seconds, n=100)
     return [
         ("clients, seconds", f"{clients}, {seen.took:.0f}"),
         ("requests, of one text each", f"{seen.counted}"),
         ("errors, or answers that differ", f"{len(seen.errors)}"),
         ("largest difference of a score", f"{seen.largest:.1e}"),
         ("texts a second", f"{rate:.1f}"),
-        ("texts a second of predict, before and after", " and ".join(f"{one:.1f}" for one in rates)),
-        ("ratio, to their mean", f"{rate / math.fsum(rates) * 2:.2f}"),
+        ("texts a second of predict, in turns with it", ", ".join(f"{one:.1f}" for one in rates)),
+        ("ratio, to the mean of these", f"{rate / fmean(rates):.2f}"),
         ("milliseconds: p50", f"{1000 * cuts[49]:.0f}"),
         ("milliseconds: p99", f"{1000 * cuts[98]:.0f}"),
-        ("then SIGTERM: requests still answered", f"{len(seen.seconds) - seen.counted}"),
+        ("then SIGTERM: requests still answered", f"{seen.late}"),
         ("seconds to the end, exit status", f"{seen.stopping:.1f}, {status}"),
     ], seen
 
@@ -168,11 +167,12 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--texts", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=4, help="in how many parts, between which predict is measured")
     given = parser.parse_args()
     fix_threads()
     with TemporaryDirectory() as folder:
         model = given.model or trained(Path(folder, "model"))
-        rows, seen = run(model, given.clients, given.seconds, given.texts)
+        rows, seen = run(model, given.clients, given.seconds, given.texts, given.rounds)
     width = max(len(name) for name, _ in rows)
     print("\n".join(f"{name:{width}}  {value}" for name, value in rows))
     print(*seen.errors[:5], sep="\n", end="\n" * bool(seen.errors))
