@@ -35,10 +35,10 @@ def at(builder: Any, address: Any, kind: ir.Type) -> Any:
     return builder.load(builder.inttoptr(address, kind.as_pointer()), align=4 if kind in (vector, number) else 1)
 
 
-def spread(builder: Any, value: Any, kind: ir.VectorType, lanes: int) -> Any:
+def spread(builder: Any, value: Any) -> Any:
     """A vector with the same number in every lane."""
-    first = builder.insert_element(ir.Constant(kind, ir.Undefined), value, ir.IntType(32)(0))
-    return builder.shuffle_vector(first, first, ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes))
+    first = builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.IntType(32)(0))
+    return builder.shuffle_vector(first, first, ir.Constant(whole, [0] * LANES))
 
 
 def times(builder: Any, a: Any, b: Any, total: Any) -> Any:
@@ -48,10 +48,10 @@ def times(builder: Any, a: Any, b: Any, total: Any) -> Any:
 
 def prefetch(builder: Any, address: Any) -> None:
     """Fetch the cache line at an address that will soon be read: each row is too short for the processor to foresee."""
-    whole = ir.IntType(32)
-    kind = ir.FunctionType(ir.VoidType(), [byte.as_pointer(), *[whole] * 3])
+    flag = ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [byte.as_pointer(), *[flag] * 3])
     function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-    builder.call(function, [builder.inttoptr(address, byte.as_pointer()), whole(0), whole(3), whole(1)])
+    builder.call(function, [builder.inttoptr(address, byte.as_pointer()), flag(0), flag(3), flag(1)])
 
 
 def add_int8(builder: Any, weight: Any, x: list, scale: Any, total: Any) -> Any:
@@ -71,7 +71,7 @@ def add_int4(builder: Any, weight: Any, x: list, scale: Any, total: Any) -> Any:
         index = ir.Constant(ir.VectorType(ir.IntType(32), LANES), list(range(first, first + LANES)))
         some = builder.shuffle_vector(numbers[side], numbers[side], index)
         part = times(builder, builder.sitofp(builder.sext(some, whole), vector), values, part)
-    return times(builder, part, spread(builder, at(builder, scale, number), vector, LANES), total)
+    return times(builder, part, spread(builder, at(builder, scale, number)), total)
 
 
 def dots(many: int, step: Any, columns: int, bytes_: int, scaled: int) -> Any:
