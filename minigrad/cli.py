@@ -62,7 +62,7 @@ FINETUNE_OPTIONS = (  # the option, the argument, and the help text
     ("--fp16", "fp16", "compute products in float16, with loss scaling: for GPUs"),
     ("--bf16", "bf16", "compute products in bfloat16: for GPUs since 2020"),
     ("--find-lr", "find_lr", "test learning rates first, and use the one at which the loss falls fastest"),
-    ("--zero-stage", "zero_stage", "1: shard the optimiser's state over the ranks of mpiexec"),
+    ("--zero-stage", "zero_stage", "1: shard the optimiser's state over the ranks of mpiexec; 2: and the gradients"),
     (
         "--ignore-mismatched-sizes",
         "ignore_mismatched_sizes",
@@ -372,6 +372,31 @@ def parser() -> ArgumentParser:
     )
 
     command = commands.add_parser(
+        "plan", help="estimate the memory and time that training needs on each rank, before running it"
+    )
+    command.set_defaults(run=run_plan)
+    command.add_argument(
+        "model", metavar="MODEL", help="a model directory with config.json, bert-base, gpt2 or llama-7b"
+    )
+    command.add_argument("--task", metavar="X", help="the task (default: that of its architecture)")
+    command.add_argument("--ranks", metavar="N", default="1", help="numbers of ranks, such as 1,8,64 (default: 1)")
+    command.add_argument("--batch-size", metavar="N", type=int, default=8, help="texts in a micro-batch (default: 8)")
+    command.add_argument("--length", metavar="N", type=int, default=128, help="tokens of a text (default: 128)")
+    command.add_argument(
+        "--device", metavar="X", default="cpu", help="cpu (this machine), h200, h100, a100, v100, rtx4090, t4"
+    )
+    command.add_argument(
+        "--link", metavar="X", help="between machines: infiniband400, ethernet10, … or GB/s in each direction"
+    )
+    command.add_argument("--link-inside", metavar="X", help="between ranks of one machine: nvlink, pcie4, … or GB/s")
+    command.add_argument("--ranks-per-machine", metavar="N", type=int, default=8, help="(default: 8)")
+    for option in ("--gradient-accumulation-steps", "--zero-stage"):
+        command.add_argument(option, metavar="N", type=int, help="as for finetune")
+    command.add_argument("--optim", metavar="X", help="the optimiser (default: adamw)")
+    for option in ("--bf16", "--fp16"):
+        command.add_argument(option, action="store_true", help="as for finetune")
+
+    command = commands.add_parser(
         "doctor", help="list the devices and libraries of this machine, and how to install what is missing"
     )
     command.set_defaults(run=run_doctor)
@@ -662,6 +687,12 @@ def run_verify_resume(args: Namespace) -> int:
     from .train import verify
 
     return verify.command(args.directory, args.trainer, args.steps, args.kills)
+
+
+def run_plan(args: Namespace) -> None:
+    from .train import estimate
+
+    print(estimate.report(**{name: value for name, value in vars(args).items() if name != "run"}))
 
 
 def run_doctor(args: Namespace) -> None:
