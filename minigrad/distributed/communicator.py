@@ -118,10 +118,10 @@ class MPICommunicator(Communicator):
         self.thread, self.sums_thread = ThreadPoolExecutor(1, "mpi"), ThreadPoolExecutor(1, "mpi-sums")
         self.near: Any = self.comm.Split_type(MPI.COMM_TYPE_SHARED)  # the ranks of this machine, which share memory:
         self.near_ranks = self.near.allgather(self.rank)
-        window: Any = MPI.Win.Allocate_shared(3 * 8, 8, comm=self.near)
+        window: Any = MPI.Win.Allocate_shared(4 * 8, 8, comm=self.near)
         self.told = [np.frombuffer(window.Shared_query(i)[0], np.int64) for i in range(self.near.size)]
-        self.mine = self.told[self.near.rank]  # its process, how many calls it has made, and whether it has ended
-        self.mine[:] = os.getpid(), 0, False
+        self.mine = self.told[self.near.rank]  # process id, number of calls, whether it has ended, and last wait in ns
+        self.mine[:] = os.getpid(), 0, False, 0
         self.collectives: Any = None  # of the devices, from their first sum on
         self.comm.Barrier()
         sys.excepthook = self.uncaught
@@ -164,15 +164,14 @@ class MPICommunicator(Communicator):
             try:
                 return work.result(LOOK_EVERY)
             except NotYet:
+                self.mine[3] = time.monotonic_ns()
                 if gone := self._missing():
                     self._abort(f"{gone}; the others, which wait for it, end too")
                 if time.monotonic() - begun > self.timeout:
-                    behind = [rank for rank, told in zip(self.near_ranks, self.told) if told[1] < self.mine[1]]
-                    who = f"rank {behind[0]}" if behind else "a rank of another machine"
                     self._abort(
-                        f"{who} of {self.size} has not made the call for which the others have waited {self.timeout:g} "
-                        "s, so all end: it hangs, or it computes something else; set MINIGRAD_RANK_TIMEOUT, in "
-                        "seconds, to wait longer"
+                        f"{self._behind()} of {self.size} has not made the call for which the others have waited "
+                        f"{self.timeout:g} s, so all end: it hangs, or it computes something else; set "
+                        "MINIGRAD_RANK_TIMEOUT, in seconds, to wait longer"
                     )
 
     def end(self, told: str, status: int = 1) -> None:
@@ -195,10 +194,17 @@ class MPICommunicator(Communicator):
 
     def _missing(self) -> str | None:
         """A rank of this machine that has ended or died, if there is one."""
-        for rank, (process, _, ended) in zip(self.near_ranks, self.told):
+        for rank, (process, _, ended, _) in zip(self.near_ranks, self.told):
             if ended or not _is_alive(int(process)):
                 return f"rank {rank} of {self.size} {'has ended early' if ended else 'has died'}"
         return None
+
+    def _behind(self) -> str:
+        """The rank that the others wait for: one that does not wait itself, or else one that has made fewer calls."""
+        now, told = time.monotonic_ns(), list(zip(self.near_ranks, self.told))
+        busy = [(last, rank) for rank, (_, _, _, last) in told if now - last > 8e9 * LOOK_EVERY]
+        behind = [(calls, rank) for rank, (_, calls, _, _) in told if calls < self.mine[1]]
+        return f"rank {min(busy or behind)[1]}" if busy or behind else "a rank of another machine"
 
     def _submit(self, call: Any, *arguments: Any) -> Future:
         self.mine[1] += 1
