@@ -36,6 +36,7 @@ WORKLOADS = (
     "sizes",
     "scaling",
     "peers",
+    "ranks",
 )
 ON_REQUEST = {"demo"}  # takes many minutes
 BUSY = 0.5  # load average above which figures are marked as provisional

@@ -66,7 +66,7 @@ class Side:
 def _serve(pipe: Any, work: Work, given: tuple) -> None:
     units = work(*given)
     next(units)
-    before = _memory("VmRSS")
+    before = memory_in_use("VmRSS")
     pipe.send((next(units), before))
     while True:
         try:
@@ -76,10 +76,10 @@ def _serve(pipe: Any, work: Work, given: tuple) -> None:
         start = time.perf_counter()
         result = next(units)
         seconds = time.perf_counter() - start
-        pipe.send((seconds, _memory("VmHWM"), result))
+        pipe.send((seconds, memory_in_use("VmHWM"), result))
 
 
-def _memory(kind: str) -> float:
+def memory_in_use(kind: str) -> float:
     """Resident memory of this process in bytes, now ("VmRSS") or at its maximum ("VmHWM"); only on Linux."""
     status = Path("/proc/self/status")
     return int(re.search(rf"{kind}:\s+(\d+) kB", status.read_text())[1]) * 1024 if status.exists() else math.nan
