@@ -383,7 +383,7 @@ def parser() -> ArgumentParser:
     command.add_argument("--batch-size", metavar="N", type=int, default=8, help="texts in a micro-batch (default: 8)")
     command.add_argument("--length", metavar="N", type=int, default=128, help="tokens of a text (default: 128)")
     command.add_argument(
-        "--device", metavar="X", default="cpu", help="cpu (this machine), h200, h100, a100, v100, rtx4090, t4"
+        "--device", metavar="X", default="here", help="here (this machine), h200, h100, a100, v100, rtx4090, t4"
     )
     command.add_argument(
         "--link", metavar="X", help="between machines: infiniband400, ethernet10, … or GB/s in each direction"

@@ -110,4 +110,4 @@ def test_the_command_prints_a_line_for_each_number_of_ranks(tmp_path, capsys):
     rows = [line.split() for line in out.splitlines() if line.split() and line.split()[0] in ("1", "8")]
     assert [row[0] for row in rows] == ["1", "8"] and "text-classification" in out and "16 GiB" in out
     assert cli.main(["plan", str(tmp_path), "--device", "t5"]) == 2
-    assert "device is 't5'; expected cpu or one of" in capsys.readouterr().err
+    assert "device is 't5'; expected here (this machine) or one of" in capsys.readouterr().err

@@ -372,9 +372,9 @@ def report(
         ValueError: a device, a link or a number is not one.
     """
     numbers = [whole(part) for part in ranks.split(",")]
-    if device != "cpu" and device not in DEVICES:
-        raise ValueError(f"device is {device!r}; expected cpu or one of {', '.join(DEVICES)}")
-    on = DEVICES[device] if device != "cpu" else this_machine()
+    if device != "here" and device not in DEVICES:
+        raise ValueError(f"device is {device!r}; expected here (this machine) or one of {', '.join(DEVICES)}")
+    on = DEVICES[device] if device != "here" else this_machine()
     links = [given or usual for given, usual in zip((link_inside, link), on.links)]
     network = Network(link_named(links[0]), link_named(links[1]), whole(ranks_per_machine))
     config, kind = config_named(model, task)
