@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
@@ -339,10 +340,12 @@ def memory() -> None:
         begin = [mpiexec(), "-n", str(ranks)] if ranks > 1 else []
         program = [sys.executable, "-m", f"{__package__}.ranks", "--measure", json.dumps(case)]
         told = subprocess.run([*begin, *program], stdout=subprocess.PIPE, text=True, check=True).stdout
-        taken = max(map(float, told.split()))
+        pairs = [[float(size) for size in line.split(",")] for line in told.split()]
+        resident, arrays = (max(sizes) for sizes in zip(*pairs))
         print(
-            f"{family} {batch} × {length}, {ranks} ranks {more}: planned {planned.memory / 1e6:.0f} MB, taken "
-            f"{taken / 1e6:.0f} MB, {planned.memory / taken:.2f}",
+            f"{family} {batch} × {length}, {ranks} ranks {more}: planned {planned.memory / 1e6:.0f} MB, allocated "
+            f"{arrays / 1e6:.0f} MB ({planned.memory / arrays:.2f}), resident {resident / 1e6:.0f} MB "
+            f"({planned.memory / resident:.2f})",
             flush=True,
         )
 
@@ -359,7 +362,7 @@ def sized(family: str, sizes: dict[str, Any]) -> tuple[Any, Any]:
 
 
 def take(case: Any) -> None:
-    """Train for three steps, and print the bytes that this took at most, beyond those of a process that had trained."""
+    """Train for three steps, twice; print the resident memory that this added at most, and the bytes allocated."""
     import numpy as np
 
     from minigrad.train import Trainer, TrainingArguments
@@ -386,7 +389,10 @@ def take(case: Any) -> None:
     Path("/proc/self/clear_refs").write_text("5")  # the highest is now what is in use
     before = memory_in_use("VmRSS")
     train({})
-    print(memory_in_use("VmHWM") - before, flush=True)
+    resident = memory_in_use("VmHWM") - before
+    tracemalloc.start()
+    train({})
+    print(f"{resident},{tracemalloc.get_traced_memory()[1]}", flush=True)
 
 
 def main() -> None:

@@ -282,9 +282,9 @@ def traced(model: Module, batch: dict[str, Any], args: TrainingArguments) -> tup
     tracemalloc.start()
     try:
         with recompute_layers(model, args.gradient_checkpointing), autocast(half, enabled=args.fp16 or args.bf16):
-            loss = model(**batch).loss
+            out = model(**batch)  # whose scores the Trainer keeps until the backward pass is over
             kept = tracemalloc.get_traced_memory()[0]
-            loss.backward()
+            out.loss.backward()
         return kept, tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
