@@ -115,6 +115,7 @@ LAYERS = {  # how it is made, and what it is given
     "AlphaDropout": (lambda: nn.AlphaDropout(0.4, rng=0), R(7, 9)),
     "AvgPool3d": (lambda: nn.AvgPool3d(2, 1, 1), R(2, 3, 4, 5, 3)),
     "BatchNorm3d": (lambda: nn.BatchNorm3d(3), R(2, 3, 4, 2, 3)),
+    "SyncBatchNorm": (lambda: nn.SyncBatchNorm(3), R(2, 3, 4, 5)),
     "Conv3d": (lambda: nn.Conv3d(2, 4, 2, padding=1, padding_mode="replicate", rng=0), R(2, 2, 3, 4, 3)),
     "ConvTranspose3d": (lambda: nn.ConvTranspose3d(2, 4, 2, stride=2, rng=0), R(2, 2, 2, 3, 2)),
     "Dropout1d": (lambda: nn.Dropout1d(0.4, rng=0), R(7, 9, 2)),

@@ -15,12 +15,11 @@ MAX_FEW = 16  # rows up to which weights are read as they are, and not made floa
 
 def forward(xp, x, scale, bias, weight):
     rows, n = as_matrix(xp, x), len(weight)
+    if not x.size or len(rows) > MAX_FEW:
+        y = gemm(rows.astype(wide(x.dtype), copy=False), floats(xp, scale, weight, x.shape[-1], x.dtype).T)
+        y = y if bias is None else y + bias
+        return y.astype(x.dtype, copy=False).reshape(*x.shape[:-1], n), (x.shape, x, scale)
     y = xp.empty((*x.shape[:-1], n), x.dtype)
-    if not y.size or not x.size or len(rows) > MAX_FEW:
-        y[...] = 0 if bias is None else bias
-        if y.size:
-            gemm(rows, floats(xp, scale, weight, x.shape[-1], x.dtype).T, as_matrix(xp, y), beta=1)
-        return y, (x.shape, x, scale)
     weight, scale = xp.ascontiguousarray(weight), xp.ascontiguousarray(scale)
     bias = None if bias is None else xp.ascontiguousarray(bias, x.dtype)
     name = "int8_rows" if weight.dtype == np.int8 else "int4_rows"
@@ -31,17 +30,19 @@ def forward(xp, x, scale, bias, weight):
 
 
 def floats(xp, scale, weight, features, dtype):
-    """The weights (out, features) as floats of this dtype."""
-    return dequantized(xp, scale.astype(wide(dtype), copy=False), weight, features).astype(dtype, copy=False)
+    """The weights (out, features) as floats, of 32 bits for inputs of 16: everything is rounded once."""
+    return dequantized(xp, scale.astype(wide(dtype), copy=False), weight, features)
 
 
 def backward(xp, g, saved, wanted, weight):
     shape, x, scale = saved
     g, gx, gs = as_matrix(xp, g), None, None
+    g_wide = g.astype(wide(g.dtype), copy=False)
     if wanted[0]:
-        gx = gemm(g, floats(xp, scale, weight, shape[-1], g.dtype)).reshape(shape)
+        gx = gemm(g_wide, floats(xp, scale, weight, shape[-1], g.dtype)).astype(g.dtype, copy=False).reshape(shape)
     if wanted[1]:
-        gs = of_scale(xp, gemm(g.T, as_matrix(xp, x).astype(g.dtype, copy=False)).astype(scale.dtype), weight)
+        x_wide = as_matrix(xp, x).astype(g_wide.dtype, copy=False)
+        gs = of_scale(xp, gemm(g_wide.T, x_wide), weight).astype(scale.dtype, copy=False)
     return gx, gs, g.sum(0) if wanted[2] else None
 
 

@@ -6,7 +6,7 @@ import math
 import operator
 from collections.abc import Callable
 
-from ..record import Kernel
+from ..record import Kernel, is_half
 
 
 def with_vectors(products: Kernel, dot: Callable | None = None) -> Kernel:
@@ -95,8 +95,9 @@ def with_lora(linear: Kernel, multiply: Callable) -> Kernel:
 
 
 def has_more_rows(x, weight, bias, a, b, scale):
-    """Whether x is larger than the weight, and all are of one dtype."""
-    return x.ndim > 1 and x.size > weight.size and x.dtype == weight.dtype == a.dtype == b.dtype
+    """Whether x is larger than the weight, and all are of one dtype, in which W + scale · B A loses nothing."""
+    alike = x.dtype == weight.dtype == a.dtype == b.dtype and not is_half(x.dtype)
+    return x.ndim > 1 and x.size > weight.size and alike
 
 
 def as_matrix(xp, x):
