@@ -181,7 +181,7 @@ def batch_norm(
                 "batch_norm: momentum is a number here; nn.BatchNorm2d(C, momentum=None) averages over "
                 "all batches, for it counts them"
             )
-        _remember(running_mean, running_var, *statistics, momentum, n)
+        _remember(running_mean, running_var, statistics[0], statistics[1], momentum, n)
     return y
 
 
@@ -238,7 +238,7 @@ def sync_batch_norm(
     statistics = backend.of(as_array(x)).xp.empty((2, x.shape[1]), np.result_type(x.dtype, np.float32))
     y = _sync_batch_norm(x, weight, bias, statistics, counts / n, eps)
     if running_mean is not None:
-        _remember(running_mean, running_var, *statistics, momentum, n)
+        _remember(running_mean, running_var, statistics[0], statistics[1], momentum, n)
     return y
 
 

@@ -126,7 +126,7 @@ def proto(onnx: ModuleType, graph: Graph, outputs: list[dict[str, Tensor]], meta
 
     def described(name: str, dtype: np.dtype, one: tuple[int, ...], two: tuple[int, ...]) -> Any:
         sizes = [n if n == m else graph.open(n, m) for n, m in zip(one, two, strict=True)]
-        axes = {Size((axis,), 1): title for axis, title in enumerate(AXES)}
+        axes: dict[Any, str] = {Size((axis,), 1): title for axis, title in enumerate(AXES)}
         known = [n if isinstance(n, int) else axes.get(n) for n in sizes]  # None for a product of several
         return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), known)
 

@@ -29,7 +29,7 @@ def weights(scale, weight, features):
 
 
 def of_scale(g, weight):
-    shape = (len(weight),) if weight.dtype == np.int8 else (len(weight), weight.shape[1] // 32)
+    shape: tuple[int, ...] = (len(weight),) if weight.dtype == np.int8 else (len(weight), weight.shape[1] // 32)
     products = g * numbers(weight, np.zeros(shape), g.shape[1])[0]
     if weight.dtype == np.int8:
         return products.sum(1)
