@@ -29,11 +29,12 @@ def weights(scale, weight, features):
 
 
 def of_scale(g, weight):
-    shape: tuple[int, ...] = (len(weight),) if weight.dtype == np.int8 else (len(weight), weight.shape[1] // 32)
+    groups = weight.shape[1] // 32  # of int4
+    shape = (len(weight),) if weight.dtype == np.int8 else (len(weight), groups)
     products = g * numbers(weight, np.zeros(shape), g.shape[1])[0]
     if weight.dtype == np.int8:
         return products.sum(1)
-    return np.stack([products[:, i : i + 64].sum(1) for i in range(0, 64 * shape[1], 64)], 1)
+    return np.stack([products[:, i : i + 64].sum(1) for i in range(0, 64 * groups, 64)], 1)
 
 
 EIGHT = rng.integers(-127, 128, (7, 19)).astype(np.int8)
