@@ -309,6 +309,8 @@ def test_what_does_not_fit_is_told_in_one_line(place, capsys):
         distill("teacher", "other", "train.csv", output="small")
     with pytest.raises(ValueError, match=r"teacher in base was not fine-tuned, it has no .*; type: minigrad finetune"):
         distill("base", 1, "train.csv", output="small")
+    with pytest.raises(ValueError, match="teacher is the model itself, which would be lost"):
+        distill("teacher", 1, "train.csv", output="teacher", overwrite=True)
     rows = [(text, "tea" if label == "music" else label) for text, label in tiny_bert.examples()]
     with pytest.raises(
         ValueError, match="teacher has the labels cooking, music, sailing, and the examples cooking, sailing, tea"

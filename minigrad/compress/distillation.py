@@ -30,7 +30,7 @@ from ..tasks import Task, task_class, task_of
 from ..tasks.texts import MAX_LENGTH
 from ..tensor import Tensor
 from ..train.batches import called, compared, labels_of, loss_and_logits, shifts
-from ..train.finetune import Source, complete, listed, trainer_for
+from ..train.finetune import Source, check_apart, complete, listed, trainer_for
 from ..train.task_trainer import TaskTrainer
 from ..train.trainer import Trainer
 from .pruning import evenly
@@ -312,6 +312,7 @@ def distill(
             or reads another vocabulary than the student.
     """
     kind = task_of(teacher) if task is None else task_class(task)
+    check_apart(teacher, output)
     model = kind.model_class.from_pretrained(teacher)
     if model.load_report.newly_initialised:
         raise ValueError(

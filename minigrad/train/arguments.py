@@ -11,7 +11,7 @@ from math import ceil, inf, isfinite
 from pathlib import Path
 from typing import Any
 
-from ..pretrained.checkpoint.files import output_directory
+from ..pretrained.checkpoint.files import check_parent, output_directory
 
 MAX_COUNT = 2**31 - 1
 RANGES = {
@@ -254,6 +254,7 @@ class TrainingArguments:
         holds a model that is not to be overwritten.
         """
         out = Path(self.output_dir)
+        check_parent(out)
         holds = out.exists() and any(not entry.name.startswith(".") for entry in output_directory(out).iterdir())
         if holds and not self.overwrite_output_dir:
             raise FileExistsError(

@@ -21,7 +21,7 @@ from ..errors import is_whole
 from ..finetune import LoraConfig, PeftModel, get_peft_model
 from ..nn.quantized import dequantize
 from ..pretrained import AutoConfig
-from ..pretrained.checkpoint.files import replacing
+from ..pretrained.checkpoint.files import path_of, replacing
 from ..tasks import TASKS, Task, task_class
 from .arguments import MEANT, TrainingArguments, check_names
 from .callbacks import JSONLinesCallback, TrainerCallback
@@ -172,6 +172,12 @@ def found_rate(trainer: TaskTrainer) -> float:
     return found.suggestion
 
 
+def check_apart(model_dir: Any, output: Any) -> None:
+    """Refuse an output directory that is the model's own, which the run would replace.  Raises ValueError."""
+    if os.path.realpath(path_of(model_dir)) == os.path.realpath(output):
+        raise ValueError(f"{model_dir} is the model itself, which would be lost: pass another output directory")
+
+
 def trainer_for(
     model_dir: Any,
     train: Source,
@@ -209,6 +215,7 @@ def trainer_for(
         raise ValueError(f'eval_strategy is "{args.eval_strategy}"; expected "epoch": leave it out, or use a Trainer')
     if not args.resume_from_checkpoint:
         args.check_output_dir()
+        check_apart(model_dir, output)
     learnt = this.read(train)
     given = None if eval is None else this.read(eval)
     config: Any = AutoConfig.from_pretrained(model_dir)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..pretrained import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer, train_tokenizer
-from ..pretrained.checkpoint.files import CONFIG, path_of
+from ..pretrained.checkpoint.files import CONFIG, WEIGHTS, path_of
 from ..pretrained.config import Config
 from ..pretrained.text.tokenizer import FILES
 from ..tasks import task_class
@@ -19,7 +19,6 @@ from .finetune import finetune
 from .trainer import Trainer
 
 BEGUN = ".begun"  # in the output directory: the model with random weights, and its tokenizer
-WEIGHTS = (".safetensors", ".bin", ".pt", ".pth")
 KINDS: tuple[tuple[Any, str, str], ...] = (  # of models, the task, and the tokenizer that is learnt if there is none
     (AutoModelForMaskedLM, "fill-mask", "wordpiece"),
     (AutoModelForCausalLM, "text-generation", "bpe"),

@@ -21,6 +21,7 @@ from . import hub, pickles, safetensors
 
 CONFIG, WHOLE, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 PICKLE, PICKLE_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
+WEIGHTS = (".safetensors", ".bin", ".pt", ".pth")  # the endings of files of weights
 SMALL = ("*.json", "*.txt", "*.model", "*.jinja")  # the files of a model on the Hub that are not weights
 SHARDS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?")
 WRITING, WRITTEN = ".writing", ".written"  # where `save` writes, and the new name of that when all files are flushed
@@ -34,6 +35,8 @@ def read_config(source: str | os.PathLike, revision: str | None = None, local_fi
     if path_of(source).is_file():
         path = path_of(source).parent / "config.json"
         if not path.is_file():
+            if path_of(source).suffix not in WEIGHTS:
+                model_directory(source)  # raises
             raise FileNotFoundError(
                 f"there is no config.json beside {source}: put it there, or pass config=, such as "
                 "config=AutoConfig.from_pretrained(...) or "
@@ -75,7 +78,7 @@ def read_weights(
             return _read(whole)
         if index.is_file():
             return _read_shards(index, directory)
-    weights = sorted(path for path in directory.iterdir() if path.suffix in (".safetensors", ".bin", ".pt", ".pth"))
+    weights = sorted(path for path in directory.iterdir() if path.suffix in WEIGHTS)
     raise FileNotFoundError(
         f"{directory} has no weights: expected {WHOLE}, found {_listing(directory)}"
         + (f"; if it is {weights[0].name}, pass {str(weights[0])!r}" if weights else "")
@@ -304,6 +307,13 @@ def replacing(*paths: Path) -> Iterator[list[Path]]:
             part.unlink(missing_ok=True)
 
 
+def check_parent(output: str | os.PathLike) -> None:
+    """Raise NotADirectoryError if `output` cannot be created, since a file is where a directory is needed."""
+    for parent in Path(output).parents:
+        if parent.exists() and not parent.is_dir():
+            raise NotADirectoryError(f"{parent} is a file, so {output} cannot be created in it: pass another name")
+
+
 def output_directory(directory: str | os.PathLike) -> Path:
     """`directory`, created if missing.
 
@@ -312,6 +322,7 @@ def output_directory(directory: str | os.PathLike) -> Path:
     path = Path(directory)
     if path.exists() and not path.is_dir():
         raise NotADirectoryError(f"{path} is a file: expected a directory to save to; pass a new name")
+    check_parent(path)
     held = {entry.name for entry in path.iterdir() if not entry.name.startswith(".")} if path.exists() else set()
     # Files of ours that may be in a directory without config.json; run.json is a Trainer's.
     alone = {WHOLE, "tokenizer.json", "vocab.txt", "preprocessor_config.json", "run.json"}
