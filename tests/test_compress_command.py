@@ -42,6 +42,7 @@ def test_a_directory_is_quantised_scored_and_saved(directory, capsys):
 def test_static_activations_are_calibrated_on_a_file(directory, capsys):
     out = directory / "static"
     options = ["--activations", "static", "--calibrate", str(directory / "train.csv"), "--keep", "bert.embeddings.*"]
+    options += ["--eval", str(directory / "test.csv"), "--layers"]
     assert main(["quantize", str(directory / "model"), "--output", str(out), *options]) == 0
     entries = json.loads((out / "config.json").read_text())["quantization_config"]
     assert entries["activations"] == "static" and entries["modules_to_not_convert"] == ["bert.embeddings.*"]
@@ -60,6 +61,9 @@ def test_bad_input_is_refused_in_one_line(directory, capsys):
     capsys.readouterr()
     for command, told in (
         (["quantize", model, "--output", model], "exists already"),
+        (["quantize", model, "--output", f"{test}/x"], f"{test} is a file, so {test}/x cannot be created in it"),
+        (["quantize", test, "--output", str(directory / "x")], f"{test} is a file: expected the directory that holds"),
+        (["export", str(directory / "int8"), "--onnx", str(directory / "x")], "quantised to int8, which is not"),
         (["quantize", model, "--output", str(directory / "x"), "--activations", "static"], "--calibrate FILE"),
         (["quantize", model, "--output", str(directory / "x"), "--calibrate", test], "--calibrate FILE"),
         (["quantize", model, "--output", str(directory / "x"), "--layers"], "--eval FILE"),

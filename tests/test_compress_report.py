@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minigrad import losses, nn
-from minigrad.compress import Report, quantize, sensitivity
+from minigrad.compress import QuantizationConfig, Report, quantize, sensitivity
 from minigrad.compress.report import Measured, size_of
 from minigrad.pretrained import GPT2Config, GPT2LMHeadModel
 from minigrad.tensor import Tensor
@@ -46,6 +46,19 @@ def test_what_hurts_is_found_and_the_model_is_unchanged():
     assert [m.weight for m in (plain[0], plain[2])] == weights and type(plain[0]) is nn.Linear
     assert all(np.array_equal(t.numpy(), state[name]) for name, t in plain.state_dict().items())
     assert [layer.path for layer in sensitivity(plain, "int8", loss, paths=["2"])] == ["2"]
+
+
+def test_what_static_activations_cost_is_found_after_calibration():
+    plain, config = (
+        nn.Sequential(nn.Linear(64, 64, rng=0), nn.Tanh(), nn.Linear(64, 8, rng=1)),
+        QuantizationConfig("int8", "static"),
+    )
+    (found,) = sensitivity(plain, config, loss, ["0"], batches=[X])
+    before = loss(plain)
+    quantize(plain, QuantizationConfig("int8", "static", ["2"]), [X])
+    assert found.loss == pytest.approx(loss(plain) - before, rel=1e-3, abs=1e-6) and found.loss != 0
+    with pytest.raises(ValueError, match="there is no batch to calibrate on"):
+        sensitivity(model(), config, loss)
 
 
 def test_a_report_compares_with_its_first_row():

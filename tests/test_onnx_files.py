@@ -119,7 +119,7 @@ def test_the_command(tmp_path, path, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"BertModel was written to {path}" and len(lines) == 5
     assert cli.main(["export", str(tmp_path / "model"), "--onnx", str(path)]) == 2  # it exists
-    assert "exists already" in capsys.readouterr().err
+    assert "exists already and was not overwritten: pass another name to --onnx" in capsys.readouterr().err
 
 
 def test_a_difference_is_found(path):

@@ -13,7 +13,7 @@ import numpy as np
 from ..execution import no_grad
 from ..nn.quantized import QuantizationConfig
 from ..pretrained import AutoModel, PretrainedModel
-from ..pretrained.checkpoint.files import model_directory
+from ..pretrained.checkpoint.files import check_parent, model_directory
 from ..pretrained.text.generation import Generates
 from ..tasks import kind_of_model, task_named
 from ..tasks.language_modeling import LanguageModeling
@@ -63,6 +63,7 @@ def command(
     """
     if Path(output).exists():
         raise FileExistsError(f"{output} exists already and was not overwritten: pass another name to --output")
+    check_parent(output)
     config = QuantizationConfig(weights, activations, keep)
     if (activations == "static") != (calibrate is not None):
         raise ValueError("static activations and --calibrate FILE go together: give both or neither")
@@ -88,11 +89,12 @@ def command(
 
     scored = None if eval is None else score
     report, batch = Report(metric), inputs_for(model)
+    calibration = list(batches(pipe, calibrate, MAX_CALIBRATION)) if pipe is not None and calibrate else None
     report.measure("float32", model, batch, scored)
     if pipe is not None and eval is not None and layers:
         some = list(batches(pipe, eval, MAX_LAYER_EXAMPLES))
-        report.layers = sensitivity(model, config, lambda model: mean_loss(model, some))
-    quantize(model, config, batches(pipe, calibrate, MAX_CALIBRATION) if pipe is not None and calibrate else None)
+        report.layers = sensitivity(model, config, lambda model: mean_loss(model, some), batches=calibration or ())
+    quantize(model, config, calibration)
     report.measure(weights, model, batch, scored)
     model.save_pretrained(output)
     for name in BESIDE:

@@ -11,18 +11,19 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
 from ..execution import no_grad
 from ..nn import Buffer, Module, Parameter
-from ..nn.quantized import QuantizationConfig, convert, quantizable
+from ..nn.quantized import QuantizationConfig, QuantizedLinear, convert, quantizable
 from ..nn.tree import walk
 from ..pretrained.text.generation import Generates
 from ..train.batches import called, without
 from ..train.plots import new_figure
+from .quantization import calibrate
 
 NEW_TOKENS = 32  # that a language model writes to be measured
 MAX_LAYERS = 24  # in the picture
@@ -167,7 +168,11 @@ def speed(model: Any, batch: Any, rounds: int) -> tuple[float, float]:
 
 
 def sensitivity(
-    model: Any, config: str | QuantizationConfig, loss: Callable[[Any], float], paths: Iterable[str] = ()
+    model: Any,
+    config: str | QuantizationConfig,
+    loss: Callable[[Any], float],
+    paths: Iterable[str] = (),
+    batches: Sequence[Any] = (),
 ) -> list[LayerCost]:
     """What each layer costs: the model's loss with this layer alone quantised, minus the loss without.
 
@@ -176,6 +181,7 @@ def sensitivity(
         config: "int8", "int4" or a `QuantizationConfig`.
         loss: computes the loss of a model, on data that is not used for anything else.
         paths: the layers to try, by their paths; all by default.
+        batches: for static activations, what `calibrate` is given.
     """
     config, named = QuantizationConfig.of(config), {}
     for path, layer in model.named_modules():
@@ -191,6 +197,8 @@ def sensitivity(
         convert(layers, config)
         model.quantization = config
         try:
+            if any(isinstance(layer, QuantizedLinear) and layer.activations == "static" for layer in layers):
+                calibrate(model, batches)
             cost = float(loss(model)) - before
             found.append(LayerCost(named[id(layers[0])], cost, size - size_of(model)))
         finally:

@@ -69,6 +69,11 @@ def compared(
 def command(directory: str, path: str, image_size: int | None) -> int:
     """Run `minigrad export DIR`.  Returns 0 if what was compared is equal, else 1."""
     model = _read(directory)
+    if model.quantization is not None:
+        raise ValueError(
+            f"{directory} holds a model that is quantised to {model.quantization.weights}, which is not exported: "
+            "give the model that it was made from, or save dequantize(model) first"
+        )
     try:
         export(model, path, image_size=image_size)
     except NotImplementedError as error:
