@@ -71,6 +71,18 @@ def test_blocks_in_a_loader_with_workers(tmp_path, tokenizer):
     assert one == three and len(one) == len(blocks)
 
 
+@pytest.mark.parametrize(
+    ("text", "last"),
+    [("a b\nc d\na last\n", 8), ("a b\nc d\nlast one", 8), ("a\nmuch longer than the first\n", None), ("a\n", None)],
+)
+def test_a_long_last_line_is_held_out_unless_it_is_most_of_the_file(tmp_path, text, last):
+    path = tmp_path / "a.txt"
+    path.write_text(text, encoding="utf-8", newline="")
+    train, held_out = split_spans([path], 0.2)
+    assert train == [TextSpan(path, 0, last)]
+    assert held_out == [TextSpan(path, last, None)] * (last is not None)
+
+
 def test_the_last_part_of_each_file_is_held_out(tmp_path):
     (tmp_path / "a.txt").write_text(PROSE, encoding="utf-8")
     (tmp_path / "one.txt").write_text("a single line", encoding="utf-8")

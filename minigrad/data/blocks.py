@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -83,7 +84,8 @@ def _decoded(span: TextSpan, raw: bytes, line: int, offset: int) -> str:
 def split_spans(files: Iterable[str | os.PathLike], eval_fraction: float) -> tuple[list[TextSpan], list[TextSpan]]:
     """Divide each file at a line break: the spans for training, and the last parts, of about `eval_fraction`.
 
-    A file without a line break there is used for training only.
+    If the last line is longer than that, it is the last part, unless it is longer than all lines before it: then the
+    file is used for training only.
     """
     check_fraction(eval_fraction)
     train, held_out = [], []
@@ -93,6 +95,10 @@ def split_spans(files: Iterable[str | os.PathLike], eval_fraction: float) -> tup
             file.seek(round(size * (1 - eval_fraction)))
             file.readline()
             at = file.tell()
+            if at >= size > 0:
+                with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                    at = content.rfind(NEWLINE, 0, size - 1) + 1
+                at = at if 2 * at >= size else size
         if 0 < at < size:
             train.append(TextSpan(path, 0, at))
             held_out.append(TextSpan(path, at, None))
