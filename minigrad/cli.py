@@ -488,8 +488,7 @@ def finetune_defaults(task: Task, lora: int = 0) -> dict[str, Any]:
 
 def run_predict(args: Namespace) -> None:
     output = checked_output(args)
-    if args.top_k is not None and args.top_k < 1:
-        raise ValueError(f"--top-k is {args.top_k}; expected 1 or more")
+    check_top_k(args.top_k)
     given, kind = vars(args), kind_of(args)
     task = kind(**task_options(kind, given))
     for name in ("top_k", "context", *(name for _, name, _, _ in ANSWER_OPTIONS)):
@@ -511,6 +510,11 @@ def run_predict(args: Namespace) -> None:
     else:
         for example, answer in zip(examples, pipe.answers(examples, **options), strict=True):
             print(pipe.task.format_answer(example, answer))
+
+
+def check_top_k(given: int | None) -> None:
+    if given is not None and given < 1:
+        raise ValueError(f"--top-k is {given}; expected 1 or more")
 
 
 def checked_output(args: Namespace) -> Path | None:
@@ -566,9 +570,12 @@ def run_embed(args: Namespace) -> None:
 
 
 def run_search(args: Namespace) -> None:
+    check_top_k(args.top_k)
+    for i, text in enumerate(args.texts, 1):
+        check_utf8(f"text {i}", text)
     pipe = embedder(args)
     texts = pipe.task.read(args.file, labelled=False)
-    vectors = np.load(args.vectors, allow_pickle=False) if args.vectors else embedded(pipe, texts)
+    vectors = read_vectors(args.vectors) if args.vectors else embedded(pipe, texts)
     if len(vectors) != len(texts):
         raise ValueError(
             f"{args.vectors} has {len(vectors)} vectors and {args.file} {len(texts)} texts: expected one for each; "
@@ -577,6 +584,19 @@ def run_search(args: Namespace) -> None:
     found = VectorIndex(vectors).search(embedded(pipe, pipe.task.examples(list(args.texts))), args.top_k)
     for query, scores, ids in zip(args.texts, *found, strict=True):
         print("\n".join([query, *(f"  {score:6.3f}  {texts[i]}" for score, i in zip(scores, ids, strict=True))]))
+
+
+def read_vectors(path: str) -> np.ndarray:
+    """The vectors (texts, size) that embed wrote to a file."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: no such file; expected the .npy file that minigrad embed --output wrote")
+    try:
+        vectors = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError):
+        vectors = None
+    if not isinstance(vectors, np.ndarray) or vectors.ndim != 2:
+        raise ValueError(f"{path} holds no vectors: expected the .npy file that minigrad embed --output wrote")
+    return vectors
 
 
 def embedder(args: Namespace) -> Pipeline:
@@ -632,10 +652,10 @@ def run_evaluate(args: Namespace) -> None:
         print(f"\nThe scores were written to {output}")
 
 
-def check_new(output: Path | None) -> None:
+def check_new(output: Path | None, option: str = "--output") -> None:
     """Refuse an output file that exists, or whose directory does not."""
     if output and output.exists():
-        raise FileExistsError(f"{output} exists already and was not overwritten: pass another name to --output")
+        raise FileExistsError(f"{output} exists already and was not overwritten: pass another name to {option}")
     if output and not output.parent.is_dir():
         raise FileNotFoundError(f"there is no directory {output.parent} to write {output.name} in: make it first")
 
@@ -667,7 +687,7 @@ def run_parity(args: Namespace) -> int:
 def run_export(args: Namespace) -> int:
     if (args.model_dir is None) != (args.onnx is None):
         raise ValueError("expected a model and a file for it: minigrad export DIR --onnx FILE")
-    check_new(args.onnx and Path(args.onnx))
+    check_new(args.onnx and Path(args.onnx), "--onnx")
     from .onnx import check
 
     if args.model_dir is None:
@@ -707,7 +727,8 @@ def as_typed(message: str) -> str:
     message = message.replace(*again)
     tables = (FINETUNE_OPTIONS, DISTILL_OPTIONS, TASK_OPTIONS, ANSWER_OPTIONS, SERVE_OPTIONS[2:])
     for option, name in [row[:2] for table in tables for row in table]:  # host and port are words of English, too
-        message = re.sub(rf"(?<![\w/.-]){name}(=True)?(?![\w/.-])", option, message)
+        after = "(=True)?" if "_" in name else "(=True|(?==)|(?= is (?!a )))"  # lora alone may be a directory's name
+        message = re.sub(rf"(?<![\w/.'\"-]){name}{after}(?![\w/.'\"-])", option, message)
     return message
 
 

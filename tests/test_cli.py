@@ -10,11 +10,12 @@ import sys
 from functools import wraps
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tiny_bert
 
 import minigrad
-from minigrad.cli import context_of, main
+from minigrad.cli import as_typed, context_of, main
 from minigrad.train import Trainer, finetune
 
 pytest.importorskip("tokenizers")
@@ -362,6 +363,13 @@ TYPED = {  # what is typed in a place as it should be, and what is said
     "predict base --file empty.txt": "empty.txt is empty: expected a text on each line",
     "predict base soup --output train.csv": "train.csv exists already and was not overwritten: "
     "pass another name to --output",
+    FINETUNE.replace("base", "train.csv"): "train.csv is a file: expected the directory that holds config.json",
+    FINETUNE.replace("new", "train.csv/a/b"): "train.csv is a file, so train.csv/a/b cannot be created in it",
+    FINETUNE.replace("new", "base") + "--overwrite": "base is the model itself, which would be lost: pass another",
+    "search base soup --file train.csv --vectors no.npy": "no.npy: no such file; expected the .npy file that minigrad",
+    "search base soup --file train.csv --vectors empty.txt": "empty.txt holds no vectors: expected the .npy file",
+    "search base soup --file train.csv --vectors one.npy": "one.npy holds no vectors: expected the .npy file",
+    "search base soup --file empty.txt --top-k 0": "--top-k is 0; expected 1 or more",
     "predict base soup --output no/answers.jsonl": "there is no directory no to write answers.jsonl in: make it first",
 }
 
@@ -388,6 +396,7 @@ def test_bad_arguments_get_one_line_and_status_2_and_nothing_is_touched(place, c
     write("other.csv", "text,label\nsoup,gardening\n")(place)
     write("empty.txt", "\n")(place)
     write("half.jsonl", r'{"text": "a \ud800", "label": "x"}')(place)
+    np.save(place / "one.npy", np.float32(3))
     assert_refused(place, capsys, typed, TYPED[typed])
 
 
@@ -489,3 +498,9 @@ def test_an_interruption_leaves_the_best_model_and_says_so(place, capsys, monkey
         "maybe of an interrupted run; it was left unchanged: pass another directory, or --overwrite"
         in capsys.readouterr().err
     )
+
+
+def test_only_names_of_arguments_become_options():
+    assert as_typed("lora is -1; or pass overwrite=True") == "--lora is -1; or pass --overwrite"
+    for kept in ("found lora, seed and 2 more", "the columns are 'text', 'text_column'", "lora is a file: expected"):
+        assert as_typed(kept) == kept

@@ -201,6 +201,7 @@ def test_wrong_options_are_one_line(model):
     assert "there is no option --prt; the nearest is --port" in failing(model, "--prt", "1")
     assert "port is 70000; expected a whole number from 0 to 65535" in failing(model, "--port", "70000")
     assert "--max-texts is 0; expected a whole number, 1 or more" in failing(model, "--max-texts", "0")
+    assert "no.such.invalid is no address of this machine" in failing(model, "--host", "no.such.invalid", "--port", "0")
     assert "203.0.113.1 is no address of this machine" in failing(model, "--host", "203.0.113.1", "--port", "0")
 
 

@@ -88,6 +88,7 @@ def test_each_refusal_says_what_was_expected(classify):
         ({"inputs": "a", "parameters": [1]}, 422, "parameters is a list"),
         ({"inputs": "a", "parameters": {"topk": 1}}, 422, "the parameter 'topk' is not known; text-classification has"),
         ({"inputs": "a", "parameters": {"top_k": 3}}, 422, "top_k is 3; expected a whole number from 1 to 2"),
+        ({"inputs": "a", "parameters": {"top_k": "2"}}, 422, "top_k is '2'; expected a whole number from 1"),
         ({"inputs": "a", "parameters": {"top_k": True}}, 422, "top_k is True; expected a whole number from 1"),
         ({"inputs": ["a"] * 4}, 413, "there are 4 inputs; expected at most 3 in a request"),
         ({"inputs": ["a", "b" * 21]}, 413, "input 2 has 21 characters; expected at most 20"),

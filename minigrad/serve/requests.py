@@ -63,7 +63,7 @@ def options_of(parameters: Any, task: Task, limits: Limits) -> dict[str, Any]:
     for name, most in (("top_k", limits.max_top_k), ("max_new_tokens", limits.max_new_tokens)):
         value = options.get(name, 1)
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-            raise Refusal(422, f"{name} is {str(value)[:60]}; expected a whole number from 1 to {most}")
+            raise Refusal(422, f"{name} is {value!r:.60}; expected a whole number from 1 to {most}")
     return options
 
 

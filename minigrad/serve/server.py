@@ -109,10 +109,12 @@ def listening(host: str, port: int) -> socket.socket:
         why = {
             errno.EADDRINUSE: f"port {port} of {host} is in use by another program: choose another, such as {port + 1}",
             errno.EACCES: f"port {port} of {host} is for the administrator alone: choose one above 1023, such as 8000",
-            errno.EADDRNOTAVAIL: f"{host} is no address of this machine: expected 127.0.0.1, 0.0.0.0, or its own",
+            **dict.fromkeys(
+                (errno.EADDRNOTAVAIL, socket.EAI_NONAME, socket.EAI_AGAIN),
+                f"{host} is no address of this machine: expected 127.0.0.1, 0.0.0.0, or its own",
+            ),
         }
-        told = f"{host} is no address: {error.strerror}" if isinstance(error, socket.gaierror) else f"{error}"
-        raise OSError(why.get(error.errno or 0, told)) from None
+        raise OSError(why.get(error.errno or 0, str(error))) from None
 
 
 def prepare(pipe: Pipeline, model: str | os.PathLike) -> None:
