@@ -286,6 +286,11 @@ def test_masks_questions_entities_and_pictures(tmp_path):
         pipe = pipeline(name, made.eval(), tokenizer)
         status, answer = posted(Service(pipe, "mine"), {"inputs": inputs})
         assert status == 200 and answer == pipe(inputs)
+    question = {"inputs": inputs, "parameters": {"handle_impossible_answer": "false"}}
+    told = {"error": "handle_impossible_answer is 'false'; expected true or false"}
+    assert posted(Service(pipe, "mine"), question) == (422, told)
+    with pytest.raises(TypeError, match="handle_impossible_answer is 'false'; expected true or false"):
+        pipe(inputs, handle_impossible_answer="false")
 
 
 def test_pictures_are_sent_in_base64_and_names_of_files_are_not_read(tmp_path):

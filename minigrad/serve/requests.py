@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from ..data.json_text import from_json
 from ..tasks import Task
 from ..tasks.texts import TextTask
+from ..train.pipeline import check_switches
 from .limits import Limits
 
 EXPECTED = 'expected an object such as {"inputs": "a text", "parameters": {}}'
@@ -64,6 +65,10 @@ def options_of(parameters: Any, task: Task, limits: Limits) -> dict[str, Any]:
         value = options.get(name, 1)
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
             raise Refusal(422, f"{name} is {value!r:.60}; expected a whole number from 1 to {most}")
+    try:
+        check_switches(options)
+    except TypeError as error:
+        raise Refusal(422, str(error)) from None
     return options
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from inspect import signature
 from typing import Any
+
+import numpy as np
 
 from ..data import DataLoader
 from ..pretrained import PretrainedModel
@@ -15,6 +17,15 @@ from .arguments import TrainingArguments, check_names
 from .batches import agreed_collator, used_columns
 from .evaluation import predict
 from .task_trainer import TaskTrainer, naming, scores_of
+
+SWITCHES = ("do_sample", "handle_impossible_answer", "normalize")  # options of calls that are True or False
+
+
+def check_switches(options: Mapping[str, Any]) -> None:
+    """Raise TypeError unless the options of a call that are switches are True or False: the text "false" is true."""
+    for name in SWITCHES:
+        if not isinstance(value := options.get(name), (bool, np.bool_, type(None))):
+            raise TypeError(f"{name} is {value!r:.60}; expected true or false")
 
 
 class Pipeline:
@@ -27,8 +38,9 @@ class Pipeline:
     def __call__(self, inputs: Any = None, *, batch_size: int = 64, **options: Any) -> Any:
         """The answers, in the form of transformers' pipeline of the same name; `options` are those of its call.
 
-        Raises TypeError for an option that the task does not have.
+        Raises TypeError for an option that the task does not have, and for one that is not True or False but should be.
         """
+        check_switches(options)
         if "max_new_tokens" not in self.task.answer_options:  # otherwise `generate` checks them
             check_names(f"a call of {self.task.name}", options, self.call_options(), {})
         examples = self.task.examples(inputs, **options)
