@@ -396,6 +396,14 @@ def test_token_ids_are_taken_in_whatever_sequence(tokens):
         ),
         ([[5]], {"max_new_tokens": 3, "stop_strings": "", "tokenizer": Letters()}, "stop_strings has an empty text"),
         ([[5]], {"max_new_tokens": "3"}, "max_new_tokens='3': give a whole number"),
+        ([[5]], {"max_new_tokens": 3, "do_sample": "false"}, "do_sample='false': give True or False"),
+        ([[5]], {"max_new_tokens": 3, "use_cache": 1}, "use_cache=1: give True or False"),
+        (
+            [[5]],
+            {"max_new_tokens": 3, "do_sample": True, "temperature": float("nan")},
+            "temperature=nan must be above 0",
+        ),
+        ([[5]], {"max_new_tokens": 3, "repetition_penalty": float("nan")}, "repetition_penalty=nan must be above 0"),
         ([[5]], {"max_new_tokens": 3, "do_sample": True, "top_k": 2.5}, "top_k=2.5: give a whole number"),
     ],
 )

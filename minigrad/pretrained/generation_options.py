@@ -8,6 +8,8 @@ from difflib import get_close_matches
 from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
+
 from .values import check, is_kind, shown
 
 SAMPLING = ("temperature", "top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff")
@@ -266,8 +268,18 @@ class GenerationOptions:
                     f"generate: {name} holds the token id {token}: expected ids below the vocabulary size, {size}"
                 )
 
+    def _check_switches_and_numbers(self):
+        """Refuse options that should be True or False and are not, and those that should be numbers."""
+        for name in (f.name for f in fields(self) if isinstance(f.default, bool) and f.name != "early_stopping"):
+            if not isinstance(value := getattr(self, name), (bool, np.bool_, type(None))):
+                raise TypeError(f"generate: {name}={value!r}: give True or False")
+        for name in ("temperature", "repetition_penalty", "length_penalty", *PROBABILITIES):
+            if (value := getattr(self, name)) is not None and (not isinstance(value, Real) or isinstance(value, bool)):
+                raise TypeError(f"generate: {name}={value!r}: give a number")
+
     def _check_values(self):
         """Refuse values of the wrong kind or out of their range."""
+        self._check_switches_and_numbers()
         for name, least in MIN_COUNT.items():
             count = getattr(self, name)
             if count is None:
@@ -276,9 +288,6 @@ class GenerationOptions:
                 raise TypeError(f"generate: {name}={count!r}: give a whole number")
             if int(count) < least:
                 raise ValueError(f"generate: {name}={count}: give {least} or more")
-        for name in ("temperature", "repetition_penalty", "length_penalty", *PROBABILITIES):
-            if (value := getattr(self, name)) is not None and (not isinstance(value, Real) or isinstance(value, bool)):
-                raise TypeError(f"generate: {name}={value!r}: give a number")
         for name, excluded in PROBABILITIES.items():
             value = getattr(self, name)
             if value is not None and not (0 <= value <= 1 and value != excluded):
@@ -299,10 +308,13 @@ class GenerationOptions:
                 "say when to stop: give max_new_tokens, such as max_new_tokens=50",
             ),
             (
-                self.temperature <= 0,
+                not self.temperature > 0,  # or NaN
                 f"temperature={self.temperature} must be above 0; to take the likeliest always, leave out do_sample",
             ),
-            (self.repetition_penalty <= 0, f"repetition_penalty={self.repetition_penalty} must be above 0; 1 is none"),
+            (
+                not self.repetition_penalty > 0,
+                f"repetition_penalty={self.repetition_penalty} must be above 0; 1 is none",
+            ),
             (
                 sampling and not self.do_sample,
                 f"{' and '.join(sampling)} act on tokens drawn by chance: add do_sample=True",
