@@ -20,7 +20,7 @@ def test_the_loss_is_info_nce_of_two_passes(tmp_path):
     y = MeanVector(model.eval())(IDS, MASK).logits
     assert loss.item() == pytest.approx(losses.info_nce(y, y, 0.1).item(), rel=1e-5)
     first, second = (SimCSE(model, 0.1).train()(IDS, MASK)["loss"].item() for _ in range(2))
-    assert first != second and first > loss.item()  # dropout drives the two apart
+    assert first != second  # the two passes have other dropout each time
 
 
 def test_without_dropout_it_is_refused(tmp_path):

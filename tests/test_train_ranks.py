@@ -61,11 +61,11 @@ def test_a_rank_with_other_data_or_arguments_is_named(tmp_path):
     for what in ("data", "rate", "model"):
         done = ranks(2, PROGRAM, tmp_path, 2, "classes", OTHER=what)
         expected = {
-            "data": "train_dataset than rank 0",
-            "rate": "set of arguments than rank 0: learning_rate 0.02, not learning_rate 0.01",
-            "model": "model than rank 0: bert.embeddings.word_embeddings.weight ('float64', 21, 8), not bert.",
+            "data": "train_dataset from rank 0",
+            "rate": "set of arguments from rank 0: learning_rate 0.02, not learning_rate 0.01",
+            "model": "model from rank 0: bert.embeddings.word_embeddings.weight ('float64', 21, 8), not bert.",
         }
-        assert done.returncode != 0 and f"rank 1 has another {expected[what]}" in done.stderr, done.stderr
+        assert done.returncode != 0 and f"rank 1 has a different {expected[what]}" in done.stderr, done.stderr
         assert done.stderr.count("Traceback") == 1
 
 

@@ -16,6 +16,7 @@ from .. import backend, ops
 from ..backend import Array
 from ..backend.shared import quantized as form
 from ..builtin import builtin
+from ..errors import is_whole
 from ..primitive import primitive
 from ..tensor import Tensor, as_array, shape_of
 
@@ -87,8 +88,10 @@ def dequantize(weight: Any, scale: Any, features: int | None = None) -> Any:
         features: how many there are in a row; needed for "int4", where groups are filled up.
 
     Raises:
-        ValueError: numbers and scales do not belong together.
+        ValueError: numbers and scales do not belong together, or `features` is no whole number.
     """
+    if features is not None and not is_whole(features, 0):
+        raise ValueError(f"dequantize: features is {features!r:.80}; expected a whole number, 0 or more, or None")
     numbers = as_array(weight)
     features = _features("dequantize", numbers.dtype, numbers.shape, shape_of(scale, "dequantize"), features)
     return _dequantize(scale, backend.of(as_array(scale)).xp.asarray(numbers), features)

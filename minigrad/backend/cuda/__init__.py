@@ -52,8 +52,8 @@ def load() -> Backend:
     import cupyx
     from cupyx.scipy.special import erf
 
-    local = next((os.environ[name] for name in LOCAL_RANK if name in os.environ), "0")
-    cupy.cuda.Device(int(local) % cupy.cuda.runtime.getDeviceCount()).use()
+    if local := next((os.environ[name] for name in LOCAL_RANK if name in os.environ), None):
+        cupy.cuda.Device(int(local) % cupy.cuda.runtime.getDeviceCount()).use()
     return Backend(
         name="cuda",
         xp=cupy,
