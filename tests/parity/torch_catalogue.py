@@ -40,6 +40,7 @@ from torch.testing._internal import common_utils  # noqa: E402
 from torch.testing._internal.common_methods_invocations import op_db  # noqa: E402
 from torch.testing._internal.common_modules import module_db  # noqa: E402
 from torch.testing._internal.common_optimizers import OptimizerErrorEnum, optim_db  # noqa: E402
+from torch.testing._internal.opinfo import core  # noqa: E402
 
 import minigrad as mg  # noqa: E402
 from minigrad import functional, nn, optim, schedule  # noqa: E402
@@ -48,7 +49,7 @@ from minigrad import functional, nn, optim, schedule  # noqa: E402
 torch.backends.flags_frozen.__globals__["__allow_nonbracketed_mutation_flag"] = True
 
 # Torch looks for its own test among all frames of the stack and reads their sources, which takes most of the time.
-common_utils.extract_test_fn = lambda: None
+core.extract_test_fn = common_utils.extract_test_fn = lambda: None
 
 REFUSALS = (TypeError, ValueError, IndexError, RuntimeError)  # of ours: any other error is a fault
 # dtypes to test, and how far a result may be from torch's
