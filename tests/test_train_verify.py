@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 import tiny_bert
 from test_train_run import new_trainer
+from test_train_trainer import new_model
 
+import minigrad as mg
 from minigrad.cli import main
 from minigrad.data import DataCollatorWithPadding
+from minigrad.pretrained import BertForSequenceClassification
 from minigrad.train import verify_resume
 
 
@@ -29,6 +32,17 @@ class Hidden:
 
 def test_a_run_that_can_be_resumed():
     assert verify_resume(make, steps=4) == []
+
+
+def test_a_run_whose_model_was_given_the_generator_of_mg_seed():
+    def seeded(output):
+        mg.seed(0)
+        return new_trainer(output, BertForSequenceClassification(new_model().config))
+
+    try:
+        assert verify_resume(seeded, steps=2) == []
+    finally:
+        mg.seed(None)
 
 
 def test_a_run_that_cannot_is_found_out():

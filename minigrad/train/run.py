@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import os
@@ -94,6 +95,7 @@ def begin(trainer: Any, source: Path | None) -> None:
         raise ValueError("the plan evaluates the model, but eval_dataset is None; expected a dataset")
     optimizer = new_optimizer(trainer.model, args, plan) if optimizer is None else optimizer
     schedule = new_schedule(optimizer, args, steps) if schedule is None else schedule
+    replace_generators(trainer.model, lambda one, _: copy.deepcopy(one))  # that of mg.seed is not the model's alone
     content = None if source is None else Content(source, trainer, optimizer, loader)
     trainer.optimizer, trainer.lr_scheduler, trainer.loader, trainer.bound = optimizer, schedule, loader, plan
     trainer.ema = None if args.ema_decay is None else EMA(averaged(trainer.model), args.ema_decay)
@@ -374,19 +376,24 @@ def lengths_of(dataset: Any) -> list[int]:
         ) from None
 
 
+def replace_generators(model: Module, new: Callable[[np.random.Generator, int], np.random.Generator]) -> None:
+    """Replace the generators that the model's modules draw dropout from; modules that shared one still share one."""
+    made: dict[int, np.random.Generator] = {}
+    for module in model.modules():
+        for name, value in vars(module).items():
+            if isinstance(value, np.random.Generator):
+                setattr(module, name, made.setdefault(id(value), new(value, len(made))))
+
+
 def new_generators(model: Module, seed: int) -> None:
-    """Replace the generators that the model's modules draw dropout from; modules that shared one still share one.
+    """Seed the generators of the model.
 
     As Hugging Face's Trainer does, this also seeds the global generators of Python and NumPy, which a collator may draw
     from.
     """
     random.seed(seed)
     np.random.seed(seed % 2**32)
-    new: dict[int, np.random.Generator] = {}
-    for module in model.modules():
-        for name, value in vars(module).items():
-            if isinstance(value, np.random.Generator):
-                setattr(module, name, new.setdefault(id(value), np.random.default_rng([seed, len(new)])))
+    replace_generators(model, lambda _, i: np.random.default_rng([seed, i]))
 
 
 def seed_generators(drawn: Sequence[Any], key: list[int]) -> None:
