@@ -316,6 +316,7 @@ def test_what_is_asked_wrongly():
             mg.GradScaler(**options)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error")
 def test_fine_tuning_bert(tmp_path):
     pytest.importorskip("tokenizers")

@@ -86,6 +86,7 @@ def test_large_arrays_that_lie_in_any_order(orders):
         assert y.strides == a.strides
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lead", [(), (1,), (1, 2)])
 @pytest.mark.parametrize("other", [2.5, 3, (1,), (700,), (600, 1), (600, 700)])
 @pytest.mark.parametrize("op", [np.add, np.subtract, np.multiply, np.divide])

@@ -26,6 +26,7 @@ def directory(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_a_directory_is_quantised_scored_and_saved(directory, capsys):
     out = directory / "int4"
     options = ["--weights", "int4", "--eval", str(directory / "test.csv"), "--layers"]

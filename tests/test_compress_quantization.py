@@ -75,6 +75,7 @@ def answer(model):
     return (out.last_hidden_state if not hasattr(out, "logits") else out.logits).numpy()
 
 
+@pytest.mark.slow
 @KINDS
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_is_saved_and_loaded_as_it_is(family, kind, tmp_path):

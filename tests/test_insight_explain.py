@@ -130,6 +130,7 @@ def test_a_freed_tape_says_what_to_do(made):
         mg.explain(made[2])
 
 
+@pytest.mark.slow
 def test_a_long_story_is_cut_short_and_says_what_to_type_for_more():
     x = y = mg.ones(3, requires_grad=True)
     for _ in range(1000):

@@ -37,6 +37,7 @@ def test_tensors_and_any_shape():
     assert isinstance(metrics.f1(Tensor(), Tensor()), float)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:A single label")
 @settings(max_examples=30)
 @given(pairs)
@@ -147,6 +148,7 @@ def test_correlation_by_hand():
     assert metrics.mcc([0, 1], [0, 0]) == metrics.mcc([2, 2], [2, 2]) == 0
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(st.data())
 def test_areas_against_scikit_learn(data):

@@ -18,6 +18,7 @@ def test_by_hand():
     assert metrics.exact_labels(TRUE, PRED) == pytest.approx(1 / 3)
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(cells)
 def test_against_scikit_learn(rows):

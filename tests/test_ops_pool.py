@@ -57,6 +57,7 @@ def test_vgg_enlarges_a_small_image():
     assert F.adaptive_avg_pool2d(x, 7)[0, 0, 0].tolist() == [0, 0, 0, 0.5, 1, 1, 1]
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(sizes, sizes)
 def test_gradients_of_every_order(size, parts):

@@ -237,6 +237,7 @@ def test_the_decoder_is_the_word_embeddings_unless_the_configuration_parts_them(
     assert apart.cls.predictions.decoder.weight is not apart.bert.embeddings.word_embeddings.weight
 
 
+@pytest.mark.slow
 def test_learning_to_fill_in_a_masked_word():
     """Each word follows from the one before it; after a few steps the model knows the masked one."""
     model, mask = BertForMaskedLM(BertConfig(**SIZES, hidden_dropout_prob=0.0, initializer_range=0.2), rng=0), 49

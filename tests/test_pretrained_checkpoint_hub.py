@@ -81,6 +81,7 @@ def test_a_model_comes_from_the_cache(offline, cache):
         assert AutoConfig.from_pretrained("someone/tiny-bert", **options) == model.config
 
 
+@pytest.mark.slow
 def test_the_environment_is_respected(cache):
     pytest.importorskip("huggingface_hub")
     program = (

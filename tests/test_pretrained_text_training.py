@@ -13,6 +13,7 @@ TEXTS = [text for _, text in sorted(topics.items())][:30]
 SENTENCE = "An assignment statement evaluates the expression list."
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["bpe", "wordpiece", "unigram", "word", "char"])
 def test_a_tokenizer_of_each_kind(tmp_path, kind):
     tokenizer = train_tokenizer(TEXTS, tmp_path, kind, 600, special_tokens=["<extra_id_0>"])

@@ -19,6 +19,7 @@ from minigrad.train import finetune, pipeline
 
 Image = pytest.importorskip("PIL.Image")
 datasets = pytest.importorskip("sklearn.datasets")
+pytestmark = pytest.mark.slow
 STAGES = {"hidden_sizes": [16, 16, 32, 32], "depths": [1] * 4}
 QUICK = {"num_train_epochs": 3, "learning_rate": 1e-2, "per_device_train_batch_size": 16}
 

@@ -21,6 +21,7 @@ from minigrad.tasks.language_modeling import CausalLanguageModeling, MaskedLangu
 from minigrad.train import finetune, pipeline
 
 pytest.importorskip("tokenizers")
+pytestmark = pytest.mark.slow
 PROSE = [text for _, text in sorted(topics.items())][:12]
 QUICK = {"num_train_epochs": 2, "learning_rate": 3e-3, "max_length": 64, "per_device_train_batch_size": 16}
 

@@ -49,6 +49,7 @@ def value(base, tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 def test_several_labels(several):
     pipe = pipeline(model=several)
     scores = pipe.evaluate(two_labels())

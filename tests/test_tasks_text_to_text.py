@@ -13,6 +13,7 @@ from minigrad.tasks.text_to_text import Pair, TextToText
 from minigrad.train import finetune, pipeline
 
 pytest.importorskip("tokenizers")
+pytestmark = pytest.mark.slow
 
 
 def dates(number):

@@ -46,6 +46,7 @@ def tuned(base, tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 def test_a_list_of_sentences_becomes_a_model_that_finds_entities(tuned):
     assert AutoConfig.from_pretrained(tuned).id2label[0] == "O"
     report = (tuned / "evaluation.txt").read_text()
@@ -118,6 +119,7 @@ def test_strategies(tuned):
         pipe([text, 3])
 
 
+@pytest.mark.slow
 def test_bioes(base, tmp_path):
     trainer = finetune(base, sentences("BIES"), output=tmp_path / "out", num_train_epochs=14, **QUICK)
     assert trainer.best["eval_f1"] > 0.5

@@ -33,6 +33,7 @@ def no_collector():
 # Memory: no cycles, nothing kept, everything freed on the way.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("use", ["dropped", "backward", "create_graph"])
 def test_a_graph_dies_with_its_last_tensor_without_the_collector(use):
     with no_collector():
@@ -59,6 +60,7 @@ def test_a_backward_pass_frees_as_it_goes():
         assert kept() is None and loss.item() == pytest.approx(np.exp([2, 4]).sum())
 
 
+@pytest.mark.slow
 def test_an_input_no_rule_needs_is_not_kept():
     x = leaf(1, 2)
     for keep, use in [
@@ -75,6 +77,7 @@ def test_an_input_no_rule_needs_is_not_kept():
             assert (array() is not None) == keep, y
 
 
+@pytest.mark.slow
 def test_memory_is_flat_over_many_steps():
     def alive():  # of ours: other threads make and drop objects of their own
         return sum(type(thing) in (Node, Tensor) for thing in gc.get_objects())
