@@ -9,6 +9,8 @@ from minigrad.cli import main
 from minigrad.nn.quantized import QuantizedLinear
 from minigrad.pretrained import AutoModel, AutoModelForSequenceClassification, BertForSequenceClassification
 
+pytestmark = pytest.mark.slow  # it trains models
+
 pytest.importorskip("tokenizers")
 
 
@@ -26,7 +28,6 @@ def directory(tmp_path_factory):
     return path
 
 
-@pytest.mark.slow
 def test_a_directory_is_quantised_scored_and_saved(directory, capsys):
     out = directory / "int4"
     options = ["--weights", "int4", "--eval", str(directory / "test.csv"), "--layers"]
@@ -82,7 +83,6 @@ def test_bad_input_is_refused_in_one_line(directory, capsys):
     assert not (directory / "x").exists()
 
 
-@pytest.mark.slow
 def test_adapters_on_a_quantised_model_are_fine_tuned_and_saved_with_floats(directory, capsys):
     main(["quantize", str(directory / "model"), "--output", str(directory / "eight")])
     out, files = directory / "lora", ["--train", str(directory / "train.csv"), "--eval", str(directory / "test.csv")]

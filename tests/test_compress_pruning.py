@@ -17,6 +17,8 @@ from minigrad.pretrained import BertConfig, BertForSequenceClassification, GPT2C
 from minigrad.train import Plan, Trainer, TrainingArguments, verify_resume
 from minigrad.train.plan import cubic, set
 
+pytestmark = pytest.mark.slow  # it trains models
+
 CONFIG = {
     "vocab_size": 30,
     "hidden_size": 16,
@@ -170,7 +172,6 @@ def test_a_plan_prunes_little_by_little(tmp_path):
     assert "pruning: sparsity" in PLAN.table(12, 6)
 
 
-@pytest.mark.slow
 def test_a_run_that_prunes_resumes_bit_for_bit():
     """Stopped before, during and after the pruning."""
     for steps in (1, 4, 6):

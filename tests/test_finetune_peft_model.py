@@ -28,6 +28,8 @@ from minigrad.pretrained import (
 )
 from minigrad.train import Plan, Trainer, TrainingArguments
 
+pytestmark = pytest.mark.slow  # it trains models
+
 SIZES = {
     "vocab_size": 40,
     "hidden_size": 16,
@@ -451,7 +453,6 @@ def new_trainer(directory, **options):
     return Trainer(model, args, items, plan=plan)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"ema_decay": 0.9}])
 def test_a_resumed_run_is_bit_for_bit_the_whole_one(tmp_path, options):
     whole = new_trainer(tmp_path / "whole", **options)

@@ -22,6 +22,8 @@ from minigrad.pretrained import (
 )
 from minigrad.train import Trainer, TrainingArguments
 
+pytestmark = pytest.mark.slow  # it trains models
+
 pytest.importorskip("tokenizers")
 EXAMPLES = tiny_bert.examples(24)
 TEXTS = [example.text for example in EXAMPLES]
@@ -259,7 +261,6 @@ def test_calibration_divides_by_the_probabilities_of_texts_that_say_nothing(mask
     assert list(classifier("the")[0].values()) == pytest.approx([1 / 3] * 3, abs=1e-6)
 
 
-@pytest.mark.slow
 def test_the_whole_model_is_fine_tuned_through_the_prompt(tmp_path):
     classifier = PromptClassifier(*bert(tmp_path), TEMPLATE, VERBALIZER)
     before = {name: t.numpy().copy() for name, t in classifier.model.state_dict().items()}

@@ -25,6 +25,8 @@ from minigrad.pretrained import (
     ViTForImageClassification,
 )
 
+pytestmark = pytest.mark.slow  # it trains models
+
 BERT = {
     "vocab_size": 40,
     "hidden_size": 16,

@@ -15,6 +15,8 @@ from minigrad.pretrained import AutoTokenizer
 from minigrad.tasks.question_answering import QuestionAnswering, answer_tokens, whole_words
 from minigrad.train import finetune, pipeline
 
+pytestmark = pytest.mark.slow  # it trains models
+
 pytest.importorskip("tokenizers")
 QUICK = {"task": "question-answering", "learning_rate": 2e-2, "per_device_train_batch_size": 8, "max_length": 64}
 
@@ -190,7 +192,6 @@ def test_the_command_line(base, tmp_path, capsys, monkeypatch):
     assert "there is no context for the question: add --context" in capsys.readouterr().err
 
 
-@pytest.mark.slow
 def test_questions_about_the_manual(tmp_path):
     """Which exception, method or version a paragraph names, asked by rules."""
     made_models = pytest.importorskip("made_models")

@@ -12,6 +12,8 @@ from minigrad.data import Example
 from minigrad.tasks.text_classification import TextClassification
 from minigrad.train import finetune, pipeline
 
+pytestmark = pytest.mark.slow  # it trains models
+
 pytest.importorskip("tokenizers")
 QUICK = {"num_train_epochs": 6, "learning_rate": 1e-2, "per_device_train_batch_size": 8}
 MULTI = {"problem_type": "multi_label_classification"}
@@ -49,7 +51,6 @@ def value(base, tmp_path_factory):
     return out
 
 
-@pytest.mark.slow
 def test_several_labels(several):
     pipe = pipeline(model=several)
     scores = pipe.evaluate(two_labels())
@@ -198,7 +199,6 @@ def test_files_that_are_not_of_the_problem(base, tmp_path, problem, rows, told):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_ten_thousand_classes(base, tmp_path):
     rows = [(f"the oven {i}", f"c{i % 10_000}") for i in range(10_050)]

@@ -13,6 +13,8 @@ from minigrad.pretrained import AutoConfig, AutoModel, BertConfig, BertModel, Ro
 from minigrad.tasks.token_classification import TokenClassification
 from minigrad.train import finetune, pipeline
 
+pytestmark = pytest.mark.slow  # it trains models
+
 pytest.importorskip("tokenizers")
 QUICK = {"task": "token-classification", "learning_rate": 2e-2, "per_device_train_batch_size": 8}
 
@@ -46,7 +48,6 @@ def tuned(base, tmp_path_factory):
     return out
 
 
-@pytest.mark.slow
 def test_a_list_of_sentences_becomes_a_model_that_finds_entities(tuned):
     assert AutoConfig.from_pretrained(tuned).id2label[0] == "O"
     report = (tuned / "evaluation.txt").read_text()
@@ -119,7 +120,6 @@ def test_strategies(tuned):
         pipe([text, 3])
 
 
-@pytest.mark.slow
 def test_bioes(base, tmp_path):
     trainer = finetune(base, sentences("BIES"), output=tmp_path / "out", num_train_epochs=14, **QUICK)
     assert trainer.best["eval_f1"] > 0.5
@@ -224,7 +224,6 @@ def test_the_command_line(base, tmp_path, capsys, monkeypatch):
     )
 
 
-@pytest.mark.slow
 def test_entities_of_the_manual(tmp_path):
     """Names of exceptions and methods, and versions, found by rules, of which a model learns most from 150 texts."""
     made_models = pytest.importorskip("made_models")
