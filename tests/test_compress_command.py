@@ -1,6 +1,7 @@
 """`minigrad quantize`: a directory in, a smaller one and a report out; and what it refuses."""
 
 import json
+import shutil
 
 import pytest
 import tiny_bert
@@ -8,6 +9,7 @@ import tiny_bert
 from minigrad.cli import main
 from minigrad.nn.quantized import QuantizedLinear
 from minigrad.pretrained import AutoModel, AutoModelForSequenceClassification, BertForSequenceClassification
+from minigrad.train import pipeline
 
 pytestmark = pytest.mark.slow  # it trains models
 
@@ -55,6 +57,21 @@ def test_static_activations_are_calibrated_on_a_file(directory, capsys):
 def test_a_model_for_no_task_is_quantised_without_scores(directory):
     assert main(["quantize", str(directory / "base"), "--output", str(directory / "base8")]) == 0
     assert AutoModel.from_pretrained(directory / "base8").quantization.weights == "int8"
+
+
+def test_what_a_directory_says_of_its_answers_is_kept(directory):
+    """How sentence-transformers pool, where they cut texts, and the template of a chat."""
+    model, out = directory / "sentences", directory / "sentences8"
+    shutil.copytree(directory / "base", model)
+    (model / "1_Pooling").mkdir()
+    (model / "1_Pooling" / "config.json").write_text('{"pooling_mode_cls_token": true}')
+    (model / "modules.json").write_text('[{"type": "sentence_transformers.models.Pooling"}]')
+    (model / "sentence_bert_config.json").write_text('{"max_seq_length": 4}')
+    (model / "chat_template.json").write_text('{"chat_template": "{{ messages }}"}')
+    assert main(["quantize", str(model), "--output", str(out)]) == 0
+    task = pipeline("feature-extraction", out).task
+    assert task.of_texts == {"pooling": "cls", "normalize": False} and task.max_length == 4
+    assert (out / "chat_template.json").read_bytes() == (model / "chat_template.json").read_bytes()
 
 
 def test_bad_input_is_refused_in_one_line(directory, capsys):

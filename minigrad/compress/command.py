@@ -14,8 +14,11 @@ from ..execution import no_grad
 from ..nn.quantized import QuantizationConfig
 from ..pretrained import AutoModel, PretrainedModel
 from ..pretrained.checkpoint.files import check_parent, model_directory
+from ..pretrained.image import FILE as PROCESSOR_FILE
 from ..pretrained.text.generation import Generates
+from ..pretrained.text.tokenizer import FILES as TOKENIZER_FILES
 from ..tasks import kind_of_model, task_named
+from ..tasks.feature_extraction import POOLING_FILES
 from ..tasks.language_modeling import LanguageModeling
 from ..train.batches import agreed_collator, called, loss_and_logits, used_columns
 from ..train.pipeline import Pipeline, pipeline
@@ -23,19 +26,13 @@ from .quantization import quantize
 from .report import Report, sensitivity
 
 MAX_CALIBRATION, MAX_LAYER_EXAMPLES = 256, 64  # items that are read to find scales, and what each layer costs
-TOGETHER = 8  # of them
-BESIDE = (  # files of a model directory that are neither its configuration nor its weights
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
+MAX_TOGETHER = 8  # items of a batch of these
+BESIDE = (  # files other than the configuration and the weights that determine what a model answers
+    *TOKENIZER_FILES,
     "spiece.model",
     "tokenizer.model",
-    "chat_template.jinja",
-    "preprocessor_config.json",
+    PROCESSOR_FILE,
+    *POOLING_FILES,
 )
 
 
@@ -98,8 +95,9 @@ def command(
     report.measure(weights, model, batch, scored)
     model.save_pretrained(output)
     for name in BESIDE:
-        if (model_directory(directory) / name).is_file():
-            shutil.copyfile(model_directory(directory) / name, Path(output, name))
+        if (file := model_directory(directory) / name).is_file():
+            Path(output, name).parent.mkdir(exist_ok=True)
+            shutil.copyfile(file, Path(output, name))
     Path(output, "quantization.txt").write_text(f"{report}\n", encoding="utf-8")
     with suppress(ImportError):  # without matplotlib there is the table alone
         report.picture().savefig(Path(output, "quantization.png"))
@@ -113,8 +111,8 @@ def batches(pipe: Pipeline, source: str, most: int) -> Iterator[Any]:
     dataset = task.encode(task.read(source))
     collate, used = agreed_collator(task.model, task.processor, task.collator()), used_columns(task.model, dataset[0])
     count = min(len(dataset), most)
-    for first in range(0, count, TOGETHER):
-        items = [dataset[i] for i in range(first, min(count, first + TOGETHER))]
+    for first in range(0, count, MAX_TOGETHER):
+        items = [dataset[i] for i in range(first, min(count, first + MAX_TOGETHER))]
         yield collate([{name: item[name] for name in used or item} for item in items])
 
 

@@ -128,5 +128,7 @@ def _session(path: str | os.PathLike) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise ImportError(f'to run ONNX takes onnxruntime ({error}): pip install "minigrad-learn[onnx]"') from None
+        raise ImportError(
+            f'running ONNX files requires onnxruntime ({error}): pip install "minigrad-learn[onnx]"'
+        ) from None
     return onnxruntime.InferenceSession(os.fspath(path), providers=["CPUExecutionProvider"])

@@ -183,6 +183,6 @@ def _onnx() -> ModuleType:
         import onnx
     except ImportError as error:
         raise ImportError(
-            f'to write ONNX takes the package onnx ({error}): pip install "minigrad-learn[onnx]"'
+            f'writing ONNX files requires the package onnx ({error}): pip install "minigrad-learn[onnx]"'
         ) from None
     return onnx

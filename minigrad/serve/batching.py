@@ -13,7 +13,7 @@ from typing import Any
 from ..train import Pipeline
 from .measures import Measures
 
-TOGETHER = 8  # inputs of similar length that go through the model in one call: more would add padding, not speed
+MAX_TOGETHER = 8  # inputs of similar length in one call of the model: more would add padding, not speed
 
 
 class QueueFull(Exception):
@@ -106,7 +106,7 @@ class Batcher:
             options["stopping_criteria"] = lambda ids, scores: all(job.done.cancelled() for job in batch)
         try:
             examples = [one for job in batch for one in job.examples]
-            answers = iter(self.pipe.answers(examples, TOGETHER, title=None, **options))
+            answers = iter(self.pipe.answers(examples, MAX_TOGETHER, title=None, **options))
         except Exception as error:
             return [error] if len(batch) == 1 else [self.computed([job])[0] for job in batch]
         return [[next(answers) for _ in job.examples] for job in batch]

@@ -1,4 +1,4 @@
-"""Begins and stops: the port, the model, signals."""
+"""Starts and stops the service: listens on the port, loads the model, and handles the signals to stop."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ from ..pretrained.pooling import pooled
 from ..tensor import Tensor
 from .texts import TextTask, texts_of
 
+STEPS, POOLING, LENGTHS = POOLING_FILES = "modules.json", "1_Pooling/config.json", "sentence_bert_config.json"
 MODES = {"pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean", "pooling_mode_max_tokens": "max"}
 
 
@@ -42,8 +43,8 @@ class FeatureExtraction(TextTask):
 
     def load_processor(self, source: str | os.PathLike) -> Any:
         """The tokenizer; a directory of sentence-transformers also says how it pools, and where it cuts texts."""
-        directory = model_directory(source, (*SMALL, "1_Pooling/config.json"))
-        if (steps := directory / "modules.json").is_file():
+        directory = model_directory(source, (*SMALL, POOLING))
+        if (steps := directory / STEPS).is_file():
             try:
                 kinds = [step["type"].rpartition(".")[2] for step in from_json(steps.read_bytes())]
             except (ValueError, TypeError, KeyError, AttributeError):
@@ -51,12 +52,12 @@ class FeatureExtraction(TextTask):
                     f"{steps} is damaged: expected a list of steps, each with a type; copy it again"
                 ) from None
             self.of_texts["normalize"] = "Normalize" in kinds
-        if (file := directory / "1_Pooling" / "config.json").is_file():
+        if (file := directory / POOLING).is_file():
             chosen = [name for name, on in read_json(file).items() if name.startswith("pooling_mode") and on is True]
             if len(chosen) != 1 or chosen[0] not in MODES:
                 raise ValueError(f"{file} chooses {', '.join(chosen) or 'nothing'}; expected one of {', '.join(MODES)}")
             self.of_texts["pooling"] = MODES[chosen[0]]
-        if (file := directory / "sentence_bert_config.json").is_file() and self.max_length is None:
+        if (file := directory / LENGTHS).is_file() and self.max_length is None:
             self.max_length = read_json(file).get("max_seq_length")
         return super().load_processor(source)
 

@@ -95,7 +95,7 @@ def begin(trainer: Any, source: Path | None) -> None:
         raise ValueError("the plan evaluates the model, but eval_dataset is None; expected a dataset")
     optimizer = new_optimizer(trainer.model, args, plan) if optimizer is None else optimizer
     schedule = new_schedule(optimizer, args, steps) if schedule is None else schedule
-    replace_generators(trainer.model, lambda one, _: copy.deepcopy(one))  # that of mg.seed is not the model's alone
+    replace_generators(trainer.model, lambda one, _: copy.deepcopy(one))  # so that none is that of mg.seed
     content = None if source is None else Content(source, trainer, optimizer, loader)
     trainer.optimizer, trainer.lr_scheduler, trainer.loader, trainer.bound = optimizer, schedule, loader, plan
     trainer.ema = None if args.ema_decay is None else EMA(averaged(trainer.model), args.ema_decay)

@@ -1,4 +1,4 @@
-"""The threads that help the calling one; imported when first needed, for `import minigrad` needs none."""
+"""Threads that share the work of the calling one; imported when they are first needed, to keep `import minigrad` light."""
 
 from __future__ import annotations
 
