@@ -1,4 +1,4 @@
-"""Threads that share the work of the calling one; imported when they are first needed, to keep `import minigrad` light."""
+"""Threads that share the work of the calling one; imported when first needed, to keep `import minigrad` light."""
 
 from __future__ import annotations
 
